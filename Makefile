@@ -1,0 +1,40 @@
+# Everything runs in a virtual environment inside the project; the first call of any target sets it up.
+# The same commands for Windows are in README.md.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+HOST_PORT ?= 8501
+
+.PHONY: app test check demo bench clean-venv
+
+app: $(VENV)/.app
+	$(RUN) -m mammo_core app --port $(HOST_PORT)
+
+demo: $(VENV)/.app
+	$(RUN) -m mammo_core demo --fast
+
+test: $(VENV)/.dev
+	$(RUN) -m pytest
+
+check: $(VENV)/.dev
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+bench: $(VENV)/.app
+	$(RUN) bench/demo.py
+	$(RUN) bench/pages.py
+
+$(VENV)/.app: requirements.txt
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet -r requirements.txt -r requirements-dev.txt
+	touch $@ $(VENV)/.app
+
+clean-venv:
+	rm -rf $(VENV)

@@ -1,0 +1,360 @@
+"""The command line: ``python -m mammo_core COMMAND`` or, once installed, ``mammography COMMAND``.
+
+Results go to stdout, everything else to stderr; ``--json`` prints one JSON document. Exit codes: 0 done, 1 the work or any one
+item failed, 2 wrong usage; ``train`` and ``resume`` also 75 busy, 3 disk full, 130 stopped. Heavy modules are imported by the
+command that needs them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mammo_core.config import DEFAULT_SEEDS
+from mammo_core.errors import ConfigError, DiskFull, MammoError, NameNotAllowed, RunBusy, RunNotFound
+from mammo_core.settings import RESEARCH_ONLY, Workspace, open_workspace
+from mammo_core.terminal import ProgressBar, log_to_stderr, print_json, say, table_text
+
+app = typer.Typer(help=f"MammoTrace. {RESEARCH_ONLY}.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Runs = Annotated[list[str], typer.Option("--run", help="A run directory or <experiment>/<run>; may be repeated.")]
+
+_state: dict[str, Path | None] = {"home": None}
+
+
+def main() -> None:
+    """Run the command line; errors made for the user become one line on stderr and an exit code."""
+    try:
+        app()
+    except (ConfigError, NameNotAllowed, RunNotFound) as error:
+        _fail(error, 2)
+    except RunBusy as error:
+        _fail(error, 75)
+    except DiskFull as error:
+        _fail(error, 3)
+    except MammoError as error:
+        _fail(error, 1)
+
+
+def _fail(error: MammoError, code: int) -> None:
+    say(f"Error: {error}")
+    sys.exit(code)
+
+
+def _workspace() -> Workspace:
+    return open_workspace(_state["home"])
+
+
+@app.callback()
+def _options(home: Annotated[Path | None, typer.Option(help="Workspace folder (default: MAMMOTRACE_HOME or runs/).")] = None) -> None:
+    _state["home"] = home
+
+
+# ---- the app and the demo -------------------------------------------------------------------------------------------------
+
+
+@app.command("app")
+def start_app(port: int = 8501, browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True) -> None:
+    """Start the app on this machine and open it in the browser."""
+    from mammo_core.workflows.server import serve
+
+    raise typer.Exit(serve(_workspace(), port, open_browser=browser))
+
+
+@app.command()
+def demo(fast: Annotated[bool, typer.Option("--fast", help="Fewer films and epochs: about four minutes on two cores.")] = False, json: Json = False) -> None:
+    """The whole path on built-in phantom films: data, split, three seeds, comparison, report pack."""
+    from mammo_core.workflows.demo import run_demo
+
+    log_to_stderr()
+    result = run_demo(_workspace(), fast=fast, say=say, progress=ProgressBar)
+    if json:
+        print_json(result)
+
+
+@app.command()
+def phantom(
+    out: Path, images: int = 400, seed: int = 1, format: Annotated[str, typer.Option(help="dicom or png")] = "dicom"
+) -> None:
+    """Write synthetic films with true lesion masks."""
+    from mammo_core.data.phantom import write_phantoms
+
+    if format not in ("dicom", "png"):
+        raise ConfigError(f"--format is {format!r}; expected dicom or png.")
+    made = write_phantoms(out, images, seed, format, ProgressBar("Making films"))  # type: ignore[arg-type]
+    say(f"{made} synthetic films in {out}; import them with: import {out} --task density --name NAME")
+
+
+@app.command("fetch-weights")
+def fetch_weights(arch: str) -> None:
+    """Download ImageNet weights of a timm architecture, once, where the network allows it."""
+    from mammo_core.training.weights import fetch
+
+    say(fetch(arch))
+
+
+# ---- data -----------------------------------------------------------------------------------------------------------------
+
+
+@app.command("import")
+def import_films(
+    source: Path,
+    name: Annotated[str, typer.Option(help="Name of the new data set.")],
+    task: Annotated[str | None, typer.Option(help="density, lesion or any other word.")] = None,
+    adapter: str = "auto",
+    classes: Annotated[str | None, typer.Option(help="Class names in order, with commas.")] = None,
+    ordinal: Annotated[bool | None, typer.Option("--ordinal/--nominal", help="Whether the order of the classes has a meaning.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, such as patient=PatientNo; may be repeated.")] = None,
+    json: Json = False,
+) -> None:
+    """Import a folder of films with a table, or class-named sub-folders."""
+    from mammo_core.data.adapters import ImportChoices, understand
+    from mammo_core.workflows.ingest import import_dataset
+
+    pairs = [pair.partition("=") for pair in column or []]
+    choices = ImportChoices(
+        adapter=adapter,
+        task=task,
+        class_names=_names(classes),
+        ordinal=ordinal,
+        columns={role.strip(): text.strip() for role, _, text in pairs},
+    )
+    dataset = import_dataset(_workspace(), understand(source, choices), name, ProgressBar("Reading films"))
+    record = dataset.record
+    if json:
+        print_json(record.to_json())
+        return
+    counts = record.counts
+    say(f"{dataset.name}: {counts.films} films of {counts.patients} patients; {record.unreadable} films could not be read.")
+    say(table_text([(label, counts.per_class[label]) for label in dataset.class_names], ("class", "films")))
+    for sentence in (record.patient_statement, *record.warnings):
+        say(sentence)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+@app.command()
+def audit(dataset: str, json: Json = False) -> None:
+    """What a data set holds: classes, centres, views and what could not be read."""
+    from mammo_core.data.manifest import load_dataset
+    from mammo_core.storage import read_json
+
+    content = read_json(load_dataset(_workspace(), dataset).directory / "audit.json")
+    if json:
+        print_json(content)
+        return
+    for title, value in content.items():
+        say(f"{title}: {value}")
+
+
+@app.command()
+def split(
+    dataset: str,
+    name: str,
+    scheme: Annotated[str, typer.Option(help="stratified, center-holdout or kfold")] = "stratified",
+    seed: int = 42,
+    ratios: Annotated[str, typer.Option(help="train/val/test in percent; 80/20/0 makes no test part.")] = "70/15/15",
+    holdout: Annotated[str | None, typer.Option(help="Centres held out, with commas.")] = None,
+    folds: int = 5,
+    json: Json = False,
+) -> None:
+    """Split a data set by patient, with the proof that none is shared."""
+    from mammo_core.data.manifest import load_dataset
+    from mammo_core.data.splits import SplitPlan, parse_ratios, save_split, split_dataset
+
+    workspace = _workspace()
+    plan = SplitPlan(scheme=scheme, seed=seed, ratios=parse_ratios(ratios), holdout=_names(holdout), folds=folds)  # type: ignore[arg-type]
+    made = save_split(workspace, name, split_dataset(load_dataset(workspace, dataset), plan))
+    if json:
+        print_json(made.record.to_json())
+    else:
+        say(made.record.proof.text)
+
+
+# ---- training -------------------------------------------------------------------------------------------------------------
+
+
+def train(
+    dataset: str | None = None,
+    split: Annotated[list[str] | None, typer.Option(help="May be given twice to train on both.")] = None,
+    config: Annotated[str, typer.Option(help="A preset's name or a YAML file.")] = "demo",
+    experiment: str | None = None,
+    seeds: Annotated[str, typer.Option(help="With commas.")] = ",".join(map(str, DEFAULT_SEEDS)),
+    cv_folds: Annotated[int | None, typer.Option(help="Make a k-fold split of the data set and train every fold.")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="key=value, overrides the preset; may be repeated.")] = None,
+    override_leak: Annotated[str | None, typer.Option(help="Reason for training on a split that leaks.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Start or continue this one run (the job contract).")] = None,
+) -> None:
+    """Train in the foreground: one run after another, each a complete run directory."""
+    from mammo_core.workflows.commands import train_dir, train_experiment
+
+    log_to_stderr()
+    workspace = _workspace()
+    if run_dir is not None:
+        raise typer.Exit(train_dir(workspace, run_dir))
+    if not dataset or not (split or cv_folds):
+        raise ConfigError("train needs --dataset and --split (or --cv-folds), or --run-dir; see train --help.")
+    wanted = {"dataset": dataset, "splits": split or [], "preset": config, "overrides": set or [], "seeds": _seeds(seeds)}
+    raise typer.Exit(train_experiment(workspace, **wanted, experiment=experiment, cv_folds=cv_folds, override_reason=override_leak))
+
+
+app.command("train")(train)
+app.command("train-density")(train)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise ConfigError(f"--seeds is {text!r}; expected whole numbers with commas, such as 42,43,44.") from error
+
+
+@app.command()
+def resume(run: str) -> None:
+    """Continue an interrupted, stopped or failed run exactly where its last whole epoch ended."""
+    from mammo_core.runs.run_dir import find_run
+    from mammo_core.workflows.commands import train_dir
+    from mammo_core.workflows.launch import check_resumable
+
+    log_to_stderr()
+    workspace = _workspace()
+    found = find_run(workspace, run)
+    check_resumable(found)
+    raise typer.Exit(train_dir(workspace, found.path))
+
+
+@app.command()
+def stop(run: str) -> None:
+    """Ask a run to stop: it finishes its batch and keeps the last whole epoch."""
+    from mammo_core.runs.run_dir import find_run
+
+    found = find_run(_workspace(), run)
+    state = found.state()
+    if state not in ("running", "stopping"):
+        raise MammoError(f"{found.id} is {state}; only a running run can be stopped.")
+    found.ask_to_stop()
+    say(f"{found.id} will stop after its current batch.")
+
+
+@app.command()
+def status(run: Annotated[str | None, typer.Argument()] = None, json: Json = False) -> None:
+    """How far runs are."""
+    from mammo_core.runs.listing import list_cards
+    from mammo_core.runs.run_dir import find_run
+
+    workspace = _workspace()
+    cards = list_cards(workspace, archived=True)
+    if run is not None:
+        wanted = find_run(workspace, run).path
+        cards = [card for card in cards if card.run.path == wanted]
+    if json:
+        print_json([{"run": card.id, **(card.status.to_json() if card.status else {}), "state": card.state} for card in cards])
+        return
+    rows = [(card.id, card.state, f"{card.status.epoch}/{card.status.epochs}" if card.status else "", card.problem or "") for card in cards]
+    say(table_text(rows, ("run", "state", "epoch", "")))
+
+
+# ---- understanding --------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def evaluate(run: str, on: Annotated[str, typer.Option(help="val, test or the name of another data set.")] = "val", json: Json = False) -> None:
+    """Judge a run's best checkpoint; each look at the test split is counted."""
+    from mammo_core.report.tables import metrics_rows
+    from mammo_core.runs.run_dir import find_run
+    from mammo_core.workflows.evaluation import evaluate_run
+
+    workspace = _workspace()
+    metrics = evaluate_run(workspace, find_run(workspace, run), on, ProgressBar("Preparing films"))
+    if json:
+        print_json(metrics.to_json())
+    else:
+        say(f"{metrics.n} films of {metrics.patients} patients, epoch {metrics.epoch}")
+        say(table_text(metrics_rows(metrics), ("metric", "value", "95 % interval", "method")))
+
+
+@app.command()
+def compare(names: list[str], on: Annotated[str, typer.Option(help="val or test")] = "val", json: Json = False) -> None:
+    """Compare experiments (or single runs): mean, SD (n-1), n and interval, all at each run's best epoch."""
+    from mammo_core.analysis.compare import compare as compare_groups
+    from mammo_core.workflows.commands import comparison_lines, groups_of
+
+    result = compare_groups(groups_of(_workspace(), names), on)
+    if json:
+        print_json(result)
+    else:
+        for line in comparison_lines(result):
+            say(line)
+
+
+@app.command("report-pack")
+def report_pack(
+    run: Runs, assets_dir: Path, format: Annotated[str, typer.Option(help="png,svg,pdf")] = "png,svg,pdf", json: Json = False
+) -> None:
+    """Write the figures, tables and model cards of runs into a folder and a zip."""
+    from mammo_core.workflows.pack import make_pack
+
+    made = make_pack(_workspace(), run, assets_dir, formats=_names(format), progress=ProgressBar("Report pack"))
+    if json:
+        print_json({"zip": str(made.zip_path), "files": [str(path) for path in made.files], "problems": list(made.problems)})
+    for problem in made.problems:
+        say(f"Not made: {problem}")
+    say(f"{len(made.files)} files in {assets_dir}")
+    raise typer.Exit(1 if made.problems else 0)
+
+
+@app.command()
+def gradcam(
+    run: str = typer.Option(help="A run directory or <experiment>/<run>."),
+    out: Path = typer.Option(help="Folder for the maps."),
+    images: Annotated[str | None, typer.Option(help="Image ids with commas; none takes the clearest right and wrong ones.")] = None,
+    method: str = "gradcam",
+    json: Json = False,
+) -> None:
+    """Maps of what influenced the score, on the original films."""
+    from mammo_core.runs.run_dir import find_run
+    from mammo_core.workflows.gallery import make_maps
+
+    workspace = _workspace()
+    made = make_maps(workspace, find_run(workspace, run), _names(images), out, method=method, progress=ProgressBar("Maps"))
+    _items(made, json, lambda item: item["file"])
+
+
+@app.command()
+def predict(
+    images: list[Path],
+    run: Runs,
+    gradcam: Annotated[Path | None, typer.Option(help="Also write maps into this folder.")] = None,
+    json: Json = False,
+) -> None:
+    """Predict on films with one run, or with several as an ensemble."""
+    from mammo_core.workflows.prediction import predict_files
+
+    made = predict_files(_workspace(), run, images, gradcam_dir=gradcam)
+    _items(made, json, lambda item: f"{item['predicted']} ({max(item['probabilities'].values()):.2f})")
+    say(f"{RESEARCH_ONLY}.")
+
+
+def _items(made: list[dict[str, Any]], json: bool, show: Any) -> None:
+    """Print one result an item; exit 1 if any of them failed."""
+    if json:
+        print_json(made)
+    else:
+        for item in made:
+            say(f"{item['image']}: {item['error'] or show(item)}")
+    if any(item["error"] for item in made):
+        raise typer.Exit(1)
+
+
+@app.command(hidden=True)
+def job(request: str = typer.Option()) -> None:
+    """Do the work of one queued request; started by the app."""
+    from mammo_core.workflows.jobs import run_job
+
+    raise typer.Exit(run_job(_workspace(), request))

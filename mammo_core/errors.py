@@ -1,0 +1,78 @@
+"""Every error that MammoTrace raises on purpose.
+
+::
+
+    MammoError
+    ├── ConfigError          a setting or preset that cannot work
+    ├── NameNotAllowed       a name that could leave the workspace or break a file system
+    ├── DataError            a data set, manifest or import that cannot be used
+    │   └── FilmUnreadable   one film that could not be decoded, with the reason
+    ├── SplitError           a split that cannot be made, or that leaks
+    ├── RunNotFound          no run under that name
+    ├── CorruptRunFile       a file of a run that is not what its schema says
+    ├── RunBusy              another process holds the run or the training slot     (exit code 75)
+    ├── DiskFull             a write failed for want of space                       (exit code 3)
+    ├── UndefinedMetric      a metric that has no value for these cases
+    ├── WeightsNotFound      pretrained weights that are not on this machine
+    ├── CheckpointMismatch   a checkpoint that does not fit the model, task or run
+    └── NonFiniteLoss        the loss became NaN or infinite
+
+The text of each is one sentence (or two): what was found, what was expected, what to do. Pages and the command line catch
+``MammoError``, show its text, and let anything else crash.
+"""
+
+
+class MammoError(Exception):
+    """Base class. Its text is written for the user."""
+
+
+class ConfigError(MammoError):
+    """A setting or preset that cannot work."""
+
+
+class NameNotAllowed(MammoError):
+    """A name that could leave the workspace or break a file system."""
+
+
+class DataError(MammoError):
+    """A data set, manifest or import that cannot be used."""
+
+
+class FilmUnreadable(DataError):
+    """One film that could not be decoded, with the reason."""
+
+
+class SplitError(MammoError):
+    """A split that cannot be made, or that leaks."""
+
+
+class RunNotFound(MammoError):
+    """No run under that name."""
+
+
+class CorruptRunFile(MammoError):
+    """A file of a run that is not what its schema says."""
+
+
+class RunBusy(MammoError):
+    """Another process holds the run or the training slot."""
+
+
+class DiskFull(MammoError):
+    """A write failed for want of space."""
+
+
+class UndefinedMetric(MammoError):
+    """A metric that has no value for these cases."""
+
+
+class WeightsNotFound(MammoError):
+    """Pretrained weights that are not on this machine."""
+
+
+class CheckpointMismatch(MammoError):
+    """A checkpoint that does not fit the model, the task or the run."""
+
+
+class NonFiniteLoss(MammoError):
+    """The training or validation loss became NaN or infinite."""

@@ -1,0 +1,127 @@
+"""All runs at a glance, quickly: a card a run, read again only when one of its files changed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from mammo_core.errors import MammoError
+from mammo_core.runs.run_dir import DEAD_AFTER_SECONDS, RunDir, list_runs
+from mammo_core.runs.schema import LIVE_STATES, MetricValue, Notes, State, Status, Summary
+from mammo_core.settings import Workspace
+
+T = TypeVar("T")
+Stamp = tuple[tuple[int, int] | None, ...]
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """What lists and pickers show of a run. ``problem`` says what cannot be read; the other fields then hold what could."""
+
+    run: RunDir
+    state: State
+    task: str = ""
+    class_names: tuple[str, ...] = ()
+    dataset: str = ""
+    split: str = ""
+    arch: str = ""
+    seed: int | None = None
+    fold: int | None = None
+    status: Status | None = None
+    summary: Summary | None = None
+    notes: Notes = field(default_factory=Notes)
+    changed_at: float = 0.0
+    problem: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.run.id
+
+    def metric(self, name: str) -> MetricValue | None:
+        """A validation metric at the best epoch; ``None`` before the run ended."""
+        return self.summary.metrics.get(name) if self.summary else None
+
+
+_cards: dict[Path, tuple[Stamp, RunCard]] = {}
+_lock = threading.Lock()
+
+
+def list_cards(workspace: Workspace, *, archived: bool = False) -> list[RunCard]:
+    """Cards of all runs, newest experiment first; archived runs only where asked for.
+
+    A run that cannot be read is listed with its problem: it never hides the others.
+    """
+    cards = [_card(run) for run in list_runs(workspace)]
+    return [card for card in cards if archived or not card.notes.archived]
+
+
+def _card(run: RunDir) -> RunCard:
+    files = (run.status_file, run.summary_file, run.config_file, run.notes_file, run.stop_file)
+    stamp = tuple(_stamp(path) for path in files)
+    with _lock:
+        known = _cards.get(run.path)
+    if known and known[0] == stamp and not _may_have_died(known[1]):
+        return known[1]
+    card = _read_card(run)
+    with _lock:
+        _cards[run.path] = (stamp, card)
+    return card
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _may_have_died(card: RunCard) -> bool:
+    """Whether a card that says running is old enough for its state to be looked at again."""
+    if card.state not in LIVE_STATES:
+        return False
+    return card.status is None or time.time() - (card.status.heartbeat_at or 0.0) > DEAD_AFTER_SECONDS
+
+
+def _read_card(run: RunDir) -> RunCard:
+    """Read as much as there is; the first problem is kept and the rest goes on."""
+    problems: list[str] = []
+    config = _attempt(run.config, problems)
+    status = _attempt(run.status, problems)
+    summary = _attempt(run.summary, problems)
+    notes = _attempt(run.notes, problems)
+    state = _attempt(run.state, problems)
+    changed_at = (status.heartbeat_at or status.created_at or 0.0) if status else 0.0
+    card = RunCard(
+        run=run,
+        state=state or "failed",
+        status=status,
+        summary=summary,
+        notes=notes or Notes(),
+        changed_at=changed_at,
+        problem=problems[0] if problems else None,
+    )
+    if config is None:
+        return card
+    return replace(
+        card,
+        task=config.task,
+        class_names=config.class_names,
+        dataset=config.dataset,
+        split=config.split,
+        arch=config.arch,
+        seed=config.seed,
+        fold=config.fold,
+    )
+
+
+def _attempt(read: Callable[[], T], problems: list[str]) -> T | None:
+    try:
+        return read()
+    except MammoError as error:
+        problems.append(str(error))
+        return None

@@ -1,0 +1,124 @@
+"""Requests for long work: one JSON file each in ``runs/queue/``, taken one after another by the supervisor.
+
+Pages and the command line add, cancel and reorder requests; the supervisor and the job it started report on them. All changes
+go through one short lock, so that two browser tabs cannot undo each other.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from mammo_core.errors import CorruptRunFile, MammoError
+from mammo_core.runs.schema import Request
+from mammo_core.settings import Workspace
+from mammo_core.storage import lock_of, read_json, write_json
+
+TRAINING_KINDS = frozenset({"train", "resume"})
+"""Requests that need the training slot; the others run beside it, one at a time."""
+
+KEEP_ENDED_SECONDS = 14 * 86400.0
+LOCK_TIMEOUT_SECONDS = 10.0
+
+
+def enqueue(workspace: Workspace, kind: str, arguments: dict[str, Any], title: str) -> Request:
+    """Add a request at the end of the queue and return it."""
+    now = time.time()
+    request = Request(
+        id=f"{int(now * 1000)}-{secrets.token_hex(3)}", kind=kind, arguments=arguments, title=title, order=now, created_at=now
+    )
+    workspace.queue.mkdir(parents=True, exist_ok=True)
+    write_json(_file(workspace, request.id), request.to_json())
+    return request
+
+
+def list_requests(workspace: Workspace) -> list[Request]:
+    """All requests, in the order in which they start; files that are no request are left out."""
+    requests = []
+    for path in workspace.queue.glob("*.json") if workspace.queue.is_dir() else ():
+        try:
+            requests.append(Request.model_validate(read_json(path)))
+        except (FileNotFoundError, CorruptRunFile, pydantic.ValidationError):
+            continue  # cancelled a moment ago, or not ours: nothing that could be started
+    return sorted(requests, key=lambda request: request.order)
+
+
+def find_request(workspace: Workspace, request_id: str) -> Request | None:
+    return next((request for request in list_requests(workspace) if request.id == request_id), None)
+
+
+def update(workspace: Workspace, request_id: str, **changes: Any) -> Request:
+    """Change fields of one request and return it.
+
+    Raises
+    ------
+    MammoError
+        The request is gone.
+    """
+    return _change(workspace, request_id, lambda request: request.model_copy(update=changes))
+
+
+def cancel(workspace: Workspace, request_id: str) -> Request:
+    """Cancel a request that waits. One that runs is stopped by its own means (the STOP file of its run).
+
+    Raises
+    ------
+    MammoError
+        It is gone or has started.
+    """
+
+    def change(request: Request) -> Request:
+        if request.state != "waiting":
+            raise MammoError(f"'{request.title}' is {request.state} and no longer waits; stop it on the Queue page instead.")
+        return request.model_copy(update={"state": "cancelled", "finished_at": time.time()})
+
+    return _change(workspace, request_id, change)
+
+
+def move(workspace: Workspace, request_id: str, places: int) -> None:
+    """Move a waiting request up (negative) or down (positive) among the waiting ones."""
+    with _lock(workspace):
+        waiting = [request for request in list_requests(workspace) if request.state == "waiting"]
+        index = next((i for i, request in enumerate(waiting) if request.id == request_id), None)
+        if index is None:
+            raise MammoError("That request no longer waits, so its place cannot change. Reload the page.")
+        orders = [request.order for request in waiting]
+        moved = waiting.pop(index)
+        waiting.insert(min(max(index + places, 0), len(waiting)), moved)
+        for request, order in zip(waiting, orders, strict=True):
+            write_json(_file(workspace, request.id), request.model_copy(update={"order": order}).to_json())
+
+
+def clear_ended(workspace: Workspace, older_than_seconds: float = KEEP_ENDED_SECONDS) -> int:
+    """Forget requests that ended long ago; returns how many. The runs they made are not touched."""
+    old = [
+        request
+        for request in list_requests(workspace)
+        if request.state in ("done", "failed", "cancelled") and time.time() - (request.finished_at or 0) >= older_than_seconds
+    ]
+    for request in old:
+        _file(workspace, request.id).unlink(missing_ok=True)
+    return len(old)
+
+
+def _change(workspace: Workspace, request_id: str, change: Callable[[Request], Request]) -> Request:
+    with _lock(workspace):
+        request = find_request(workspace, request_id)
+        if request is None:
+            raise MammoError("That request is no longer in the queue. Reload the page.")
+        changed = change(request)
+        write_json(_file(workspace, request_id), changed.to_json())
+    return changed
+
+
+def _lock(workspace: Workspace) -> Any:
+    return lock_of(workspace.queue / ".lock").acquire(timeout=LOCK_TIMEOUT_SECONDS)
+
+
+def _file(workspace: Workspace, request_id: str) -> Path:
+    return workspace.queue / f"{request_id}.json"

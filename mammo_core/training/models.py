@@ -1,0 +1,99 @@
+"""Any classifier that timm knows, with a new head for our classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import torch
+from timm.data.config import resolve_model_data_config
+from torch import nn
+
+from mammo_core.config import TrainConfig
+from mammo_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and SD for each of the three input channels, on the scale of pixels in [0, 1]."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def to_dict(self) -> dict[str, list[float]]:
+        return {"mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Normalisation:
+        return cls(tuple(map(float, raw["mean"])), tuple(map(float, raw["std"])))  # type: ignore[arg-type]
+
+
+def build_model(arch: str, n_classes: int, dropout: float = 0.0) -> nn.Module:
+    """A timm classifier with random weights and ``n_classes`` outputs (logits).
+
+    The head's first values come from torch's global generator: seed it before.
+
+    Raises
+    ------
+    ConfigError
+        timm knows no such architecture; the nearest names are listed.
+    """
+    if not timm.is_model(arch):
+        close = timm.list_models(f"*{arch.split('.')[0]}*")[:4] or ["efficientnet_b0", "resnet50", "tf_efficientnet_lite0"]
+        raise ConfigError(f"timm knows no model {arch!r}; expected a name such as {', '.join(close)}. Correct 'arch'.")
+    model: nn.Module = timm.create_model(arch, pretrained=False, num_classes=n_classes, drop_rate=dropout)
+    return model
+
+
+def normalisation_of(model: nn.Module) -> Normalisation:
+    """The mean and SD with which timm's weights of this architecture were trained."""
+    config = resolve_model_data_config(model)
+    return Normalisation(tuple(config["mean"]), tuple(config["std"]))
+
+
+def normalise(films: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
+    """Turn grey films into model input.
+
+    Parameters
+    ----------
+    films : float Tensor of shape (B, 1, H, W), in [0, 1]
+
+    Returns
+    -------
+    float Tensor of shape (B, 3, H, W), channels last in memory
+    """
+    mean = films.new_tensor(normalisation.mean).view(1, 3, 1, 1)
+    std = films.new_tensor(normalisation.std).view(1, 3, 1, 1)
+    return ((films - mean) / std).contiguous(memory_format=torch.channels_last)  # broadcasting makes the three channels
+
+
+def choose_device(wanted: str) -> torch.device:
+    """``auto`` takes CUDA, else Apple MPS, else the CPU.
+
+    Raises
+    ------
+    ConfigError
+        The named device is not there.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
+    if not available[wanted]:
+        usable = ", ".join(name for name, there in available.items() if there)
+        raise ConfigError(f"device is {wanted!r}, which this machine does not have; expected auto or {usable}.")
+    return torch.device(wanted)
+
+
+def new_model(config: TrainConfig) -> nn.Module:
+    """The model of ``config`` with its head seeded by ``config.seed``."""
+    torch.manual_seed(config.seed)
+    return build_model(config.arch, len(config.class_names), config.dropout)
+
+
+def features_and_logits(model: nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pooled features ``(B, F)`` and logits ``(B, K)`` of one forward pass."""
+    maps = model.forward_features(batch)  # type: ignore[operator]
+    features = model.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+    return features, model.get_classifier()(features)  # type: ignore[operator]

@@ -1,0 +1,51 @@
+"""A run's best checkpoint judged on a part of its split, or on another data set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from mammo_core.data.manifest import load_dataset
+from mammo_core.errors import ConfigError, DataError
+from mammo_core.runs.run_dir import RunDir
+from mammo_core.runs.schema import MetricsFile
+from mammo_core.settings import Workspace
+from mammo_core.storage import write_json
+from mammo_core.workflows.inference import predict_rows, run_rows
+from mammo_core.workflows.predictions import write_evaluation
+
+
+def evaluate_run(workspace: Workspace, run: RunDir, on: str, progress: Callable[[int, int], None]) -> MetricsFile:
+    """Evaluate a run's best checkpoint on its ``val`` or ``test`` part, or on another data set of the same classes.
+
+    Each look at the test part is counted in ``metrics/test_looks.json``: a test set that is looked at often is no longer one.
+
+    Raises
+    ------
+    ConfigError, DataError
+        The run has no test part; the data set has other classes.
+    CheckpointMismatch
+        There is no usable best checkpoint.
+    """
+    if on in ("val", "test"):
+        rows, dataset = run_rows(workspace, run, on), load_dataset(workspace, run.config().dataset)
+        if rows.empty:
+            raise ConfigError(
+                f"{run.id} has no {on} part: its split was made without one. Make a split with a {on} share, then train."
+            )
+        name = on
+    else:
+        dataset = load_dataset(workspace, on)
+        rows = dataset.manifest().assign(split=on)
+        name = f"dataset_{on}"
+        if set(dataset.class_names) != set(run.config().class_names):
+            raise DataError(
+                f"The data set {on!r} is labelled {', '.join(dataset.class_names)}, but {run.id} tells apart "
+                f"{', '.join(run.config().class_names)}. Choose a data set with the same classes."
+            )
+    if on == "test":
+        looks = run.test_looks()
+        run.test_looks_file.parent.mkdir(exist_ok=True)
+        write_json(run.test_looks_file, [*looks, {"at": time.time(), "films": len(rows)}])
+    table, epoch = predict_rows(workspace, run, dataset, rows, progress)
+    return write_evaluation(run, name, table, epoch)

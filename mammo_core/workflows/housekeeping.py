@@ -1,0 +1,114 @@
+"""Keeping house: notes and tags, what uses the disk, archive, and the trash. Nothing is ever erased without being asked twice."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mammo_core.errors import MammoError, RunBusy
+from mammo_core.runs import queue
+from mammo_core.runs.run_dir import RunDir
+from mammo_core.settings import Workspace
+from mammo_core.storage import folder_size, is_locked
+
+MAX_TAGS, MAX_TAG_LENGTH, MAX_NOTE_LENGTH = 12, 40, 10_000
+
+
+def annotate(run: RunDir, text: str, tags: list[str]) -> None:
+    """Keep a person's words about a run in its ``notes.json``, which training never touches.
+
+    Raises
+    ------
+    MammoError
+        More or longer tags than anyone could read.
+    """
+    cleaned = list(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
+    if len(cleaned) > MAX_TAGS or any(len(tag) > MAX_TAG_LENGTH for tag in cleaned) or len(text) > MAX_NOTE_LENGTH:
+        raise MammoError(
+            f"The note has {len(text)} characters and {len(cleaned)} tags; expected at most {MAX_NOTE_LENGTH} characters and "
+            f"{MAX_TAGS} tags of {MAX_TAG_LENGTH}. Shorten it."
+        )
+    run.write_notes(run.notes().model_copy(update={"text": text, "tags": cleaned}))
+
+
+def archive(run: RunDir, archived: bool = True) -> None:
+    """Hide a run from lists and pickers, or show it again; every file stays where it is."""
+    run.write_notes(run.notes().model_copy(update={"archived": archived}))
+
+
+def move_to_trash(workspace: Workspace, run: RunDir) -> Path:
+    """Move a run to the trash folder, from which it can be put back; cancels its waiting request.
+
+    Raises
+    ------
+    RunBusy
+        It is being trained.
+    """
+    if is_locked(run.lock_file):
+        raise RunBusy(f"{run.id} is being trained right now; expected a run that has ended. Stop it first.")
+    for request in queue.list_requests(workspace):
+        if request.state == "waiting" and request.arguments.get("run") == run.id:
+            queue.cancel(workspace, request.id)
+    target = workspace.trash / f"{time.strftime('%Y%m%d-%H%M%S')}__{run.experiment}__{run.name}"
+    workspace.trash.mkdir(exist_ok=True)
+    while target.exists():
+        target = target.with_name(target.name + "_")
+    run.path.rename(target)
+    return target
+
+
+def list_trash(workspace: Workspace) -> list[Path]:
+    """What lies in the trash, newest first."""
+    return (
+        sorted((path for path in workspace.trash.glob("*__*__*") if path.is_dir()), reverse=True)
+        if workspace.trash.is_dir()
+        else []
+    )
+
+
+def put_back(workspace: Workspace, trashed: Path) -> RunDir:
+    """Put a run back where it was deleted from.
+
+    Raises
+    ------
+    MammoError
+        Another run has taken its place meanwhile, or that is not a folder of the trash.
+    """
+    parts = trashed.name.split("__", 2)
+    if trashed.parent != workspace.trash or len(parts) != 3 or not trashed.is_dir():
+        raise MammoError(f"{trashed.name!r} is not in the trash any more. Reload the page.")
+    target = workspace.experiment(parts[1]) / parts[2].rstrip("_")
+    if target.exists():
+        raise MammoError(f"A run {parts[1]}/{target.name} stands where the deleted one stood. Delete or rename that one first.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    trashed.rename(target)
+    return RunDir(target)
+
+
+def empty_trash(workspace: Workspace) -> int:
+    """Erase what lies in the trash for good; returns the bytes freed."""
+    freed = 0
+    for path in list_trash(workspace):
+        freed += folder_size(path)
+        shutil.rmtree(path)
+    return freed
+
+
+@dataclass(frozen=True)
+class DiskUse:
+    """Bytes by kind of content, and what is left on the disk."""
+
+    by_folder: dict[str, int]
+    free: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.by_folder.values())
+
+
+def disk_use(workspace: Workspace) -> DiskUse:
+    """What the workspace uses, by folder (experiments, cache, trash ...)."""
+    folders = [path for path in workspace.home.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return DiskUse({path.name: folder_size(path) for path in sorted(folders)}, shutil.disk_usage(workspace.home).free)

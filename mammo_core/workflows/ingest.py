@@ -1,0 +1,341 @@
+"""Importing: from a plan to a data set in the workspace, every film looked at once and every id replaced.
+
+The manifest, the record and the audit hold pseudonyms only. What can name a person (paths, the key of the pseudonyms) stands in
+``paths.csv`` and ``hash.key``, which are never exported.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+from mammo_core.data.adapters import ROW_COLUMNS, ImportPlan
+from mammo_core.data.adapters.words import cbis_parts, patient_of, side_and_view_in
+from mammo_core.data.film import FilmFacts
+from mammo_core.data.manifest import (
+    AUDIT_FILE,
+    KEY_FILE,
+    MANIFEST_COLUMNS,
+    MANIFEST_FILE,
+    PATH_COLUMNS,
+    PATHS_FILE,
+    RECORD_FILE,
+    Dataset,
+    DatasetRecord,
+    check_manifest,
+    count,
+    load_dataset,
+)
+from mammo_core.data.pseudonyms import Pseudonyms, new_key, write_key
+from mammo_core.data.sandbox import DecodePool, FilmSummary, Job
+from mammo_core.errors import DataError, DiskFull, FilmUnreadable
+from mammo_core.settings import Workspace, physical_cores
+from mammo_core.storage import lock_of, write_json, write_table
+
+Progress = Callable[[int, int, str], None]
+"""Called with films done, films in all, and what is being done."""
+
+MAX_READERS = 4
+"""Films read at once; more of them need memory that a laptop does not have."""
+MAX_LISTED = 1000
+"""Unreadable films listed in ``audit.json``; the count in ``dataset.json`` is complete."""
+
+
+def _no_progress(done: int, total: int, message: str) -> None:
+    pass
+
+
+@dataclass
+class _Findings:
+    """What the films told, in the order of the plan's rows."""
+
+    rows: list[dict[str, str]] = field(default_factory=list)
+    """Manifest rows of readable films."""
+    paths: list[dict[str, str]] = field(default_factory=list)
+    unreadable: list[dict[str, str]] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    bits: Counter[str] = field(default_factory=Counter)
+    notices: Counter[str] = field(default_factory=Counter)
+    """Warnings that films gave when they were read -> number of films."""
+    raw_patients: Counter[str] = field(default_factory=Counter)
+    """How the patient of a film became known -> number of films."""
+
+
+def thumbnail_path(workspace: Workspace, dataset: str, image_id: str) -> Path:
+    """Where a film's thumbnail lies. It can be missing: the cache is safe to delete."""
+    return workspace.cache / "thumbnails" / dataset / f"{image_id}.png"
+
+
+def import_dataset(
+    workspace: Workspace, plan: ImportPlan, name: str, progress: Progress = _no_progress, readers: int | None = None
+) -> Dataset:
+    """Read every film of the plan once and write the data set.
+
+    Films that cannot be read are listed with their reason and left out of the manifest; the others go on. The folder appears in
+    one step at the end: a killed import leaves nothing that looks like a data set.
+
+    Parameters
+    ----------
+    progress : callable
+        May raise to stop the import; nothing is left behind then.
+    readers : int
+        Films read at once; ``None`` takes the physical cores, at most four.
+
+    Raises
+    ------
+    DataError
+        The name is taken, an import under this name is running, or no film can be read.
+    NameNotAllowed, DiskFull
+    """
+    target = workspace.dataset(name)
+    workspace.datasets.mkdir(parents=True, exist_ok=True)
+    lock = lock_of(workspace.datasets / f".{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except TimeoutError as error:
+        raise DataError(f"An import under the name {name!r} is running; wait for it or choose another name.") from error
+    building = workspace.datasets / f".{name}.tmp"
+    thumbnails = thumbnail_path(workspace, name, "any").parent
+    try:
+        if target.exists():
+            raise DataError(f"There already is a data set {name!r}, and nothing is overwritten; choose another name.")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        try:
+            _build(building, thumbnails, plan, name, _Reading(progress, readers))
+            os.replace(building, target)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            shutil.rmtree(thumbnails, ignore_errors=True)
+            raise
+    finally:
+        lock.release()
+    return load_dataset(workspace, name)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    progress: Progress
+    readers: int | None
+
+
+def _build(directory: Path, thumbnails: Path, plan: ImportPlan, name: str, reading: _Reading) -> None:
+    key = new_key(plan.synthetic)
+    write_key(directory / KEY_FILE, key)
+    findings = _read_films(plan, Pseudonyms(key), thumbnails, reading)
+    if not findings.rows:
+        reasons = Counter(item["reason"] for item in findings.unreadable).most_common(1)
+        raise DataError(f"None of the {len(plan.rows)} films can be read. The most frequent reason: {reasons[0][0]}")
+    further = [column for column in plan.rows.columns if column not in ROW_COLUMNS]
+    manifest = pd.DataFrame(findings.rows, columns=[*MANIFEST_COLUMNS, *further], dtype=str)
+    # The order of file names can follow names or dates; the order of pseudonyms follows nothing.
+    manifest = manifest.sort_values("image_id", ignore_index=True)
+    check_manifest(manifest, plan.class_names)
+    paths = pd.DataFrame(findings.paths, columns=list(PATH_COLUMNS), dtype=str).sort_values("image_id")
+    write_table(directory / MANIFEST_FILE, manifest)
+    write_table(directory / PATHS_FILE, paths)
+    record = _record(name, plan, manifest, paths, findings)
+    write_json(directory / RECORD_FILE, record.to_json())
+    write_json(directory / AUDIT_FILE, _audit(record, manifest, paths, findings))
+
+
+# ---- one look at every film ----------------------------------------------------------------------------------------------------
+
+
+def _read_films(plan: ImportPlan, pseudonyms: Pseudonyms, thumbnails: Path, reading: _Reading) -> _Findings:
+    findings = _Findings()
+    rows = [{str(key): str(value) for key, value in row.items()} for row in plan.rows.to_dict("records")]
+    total = len(rows)
+    thumbnails.mkdir(parents=True, exist_ok=True)
+    reading.progress(0, total, "Reading films")
+    workers = reading.readers or min(MAX_READERS, physical_cores())
+    with DecodePool(workers) as pool:
+        results = pool.map(_jobs(plan, pseudonyms))
+        for done, (row, (job, result)) in enumerate(zip(rows, results, strict=True), start=1):
+            location = {"image_id": job.tag, "path": row["file"], "mask_path": row["mask"]}
+            if isinstance(result, FilmUnreadable):
+                reason = _without_name(str(result), row["file"])
+                findings.unreadable.append({"image_id": job.tag, "label": row["label"], "reason": reason})
+                findings.paths.append({**location, "sha256": ""})
+            elif isinstance(result, FilmSummary):
+                findings.rows.append(_manifest_row(job.tag, row, result.facts, plan, pseudonyms, findings))
+                findings.paths.append({**location, "sha256": result.pixel_sha256})
+                _save_thumbnail(thumbnails / f"{job.tag}.png", result.thumbnail)
+            reading.progress(done, total, "Reading films")
+    return findings
+
+
+def _jobs(plan: ImportPlan, pseudonyms: Pseudonyms) -> Iterator[Job]:
+    for name in plan.rows["file"].tolist():
+        yield Job("facts", plan.root / PurePosixPath(name), tag=pseudonyms.image(name))
+
+
+def _manifest_row(
+    image_id: str, row: dict[str, str], facts: FilmFacts, plan: ImportPlan, pseudonyms: Pseudonyms, findings: _Findings
+) -> dict[str, str]:
+    """One row of the manifest; the table's word goes before the header's, the header's before the file name's.
+
+    Where no exam is known, a patient's films count as one exam.
+    """
+    findings.kinds[facts.kind] += 1
+    findings.bits[str(facts.bits)] += 1
+    findings.notices.update(set(facts.warnings))
+    patient, known_by = _patient(row, facts, plan)
+    findings.raw_patients[known_by] += 1
+    # In CBIS-DDSM every film is a study of its own, so the study there is no exam.
+    is_cbis = cbis_parts(facts.patient_key or "") is not None or cbis_parts(row["file"]) is not None
+    exam = row["exam"] or ("" if is_cbis else patient_of(facts.study_key or ""))
+    side, view = side_and_view_in(row["file"])
+    further = {key: value for key, value in row.items() if key not in ROW_COLUMNS}
+    return {
+        "image_id": image_id,
+        "patient_id": pseudonyms.patient(patient),
+        "exam_id": pseudonyms.exam(patient, exam),
+        "laterality": row["laterality"] or facts.laterality or side,
+        "view": row["view"] or facts.view or view,
+        "center": row["center"],
+        "vendor": row["vendor"] or facts.vendor or "",
+        "label": row["label"],
+        **further,
+    }
+
+
+def _patient(row: dict[str, str], facts: FilmFacts, plan: ImportPlan) -> tuple[str, str]:
+    """What the patient's pseudonym is made from, with its kind in front, and how it was known.
+
+    Where the chosen source says nothing about a film, its exam stands for the patient, and without one the film stands alone.
+    """
+    if plan.patient_from == "each film alone":
+        return f"film:{row['file']}", "film"
+    if row["patient"]:
+        return f"patient:{row['patient']}", "patient"
+    if plan.patient_from == "header":
+        patient = patient_of(facts.patient_key or "")
+        if patient:
+            return f"patient:{patient}", "patient" if patient == facts.patient_key else "part"
+    exam = row["exam"] or patient_of(facts.study_key or "")
+    return (f"exam:{exam}", "exam") if exam else (f"film:{row['file']}", "film")
+
+
+def _without_name(sentence: str, name: str) -> str:
+    """The sentence with the file's name replaced: it can hold a person's name, and the audit is shown and exported."""
+    path = PurePosixPath(name)
+    for part in (name, path.name, path.stem):
+        if len(part) > 2 or part == path.name:
+            sentence = sentence.replace(part, "The film")
+    return sentence
+
+
+def _save_thumbnail(path: Path, thumbnail: npt.NDArray[np.uint8]) -> None:
+    """Written without the care of :func:`write_atomic`, whose syncs would cost more than the decoding: it is only a cache."""
+    try:
+        Image.fromarray(thumbnail).save(path, format="PNG")
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise DiskFull("No space was left for the thumbnails; free some disk space and import again.") from error
+        raise
+
+
+# ---- what the data set says about itself ---------------------------------------------------------------------------------------
+
+
+def _record(name: str, plan: ImportPlan, manifest: pd.DataFrame, paths: pd.DataFrame, findings: _Findings) -> DatasetRecord:
+    return DatasetRecord(
+        name=name,
+        root=str(plan.root),
+        adapter=plan.adapter,
+        task=plan.task,
+        class_names=list(plan.class_names),
+        ordinal=plan.ordinal,
+        counts=count(manifest, plan.class_names),
+        source_sha256=plan.listing.sha256(plan.table),
+        synthetic=plan.synthetic,
+        patient_key=plan.patient_from,
+        patient_statement=plan.patient_statement,
+        left_out=[{"reason": item.reason, "count": item.count} for item in plan.left_out],
+        warnings=[*plan.warnings, *_warnings(manifest, paths, findings)],
+        unreadable=len(findings.unreadable),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _warnings(manifest: pd.DataFrame, paths: pd.DataFrame, findings: _Findings) -> list[str]:
+    warnings = []
+    if findings.unreadable:
+        warnings.append(f"{len(findings.unreadable)} film(s) cannot be read and are left out; the audit lists the reasons.")
+    for kind, sentence in (
+        (
+            "exam",
+            "film(s) have no known patient and are grouped by exam; leakage between exams of one patient cannot be excluded.",
+        ),
+        ("film", "film(s) have no known patient and stand alone; patient leakage cannot be excluded for them."),
+        ("part", "film(s) have a PatientID as in CBIS-DDSM, different for each film; the patient is the P_ number in it."),
+    ):
+        if findings.raw_patients[kind]:
+            warnings.append(f"{findings.raw_patients[kind]} {sentence}")
+    identical, conflicts = _identical(manifest, paths)
+    if identical:
+        warnings.append(f"{identical} film(s) have the same pixels as another one; splits keep them together.")
+    if conflicts:
+        warnings.append(f"{conflicts} set(s) of films with the same pixels carry different labels; correct the source.")
+    if manifest["patient_id"].nunique() == 1 and len(manifest) > 8:
+        warnings.append("All films belong to one patient; if the headers were anonymised, choose another patient source.")
+    return warnings
+
+
+def _identical(manifest: pd.DataFrame, paths: pd.DataFrame) -> tuple[int, int]:
+    """Films beyond the first of each set with the same pixels, and the sets whose labels differ."""
+    joined = manifest[["image_id", "label"]].merge(paths[["image_id", "sha256"]], on="image_id")
+    sets = joined.groupby("sha256")["label"].agg(["count", "nunique"])
+    return int((sets["count"] - 1).sum()), int((sets["nunique"] > 1).sum())
+
+
+def _audit(record: DatasetRecord, manifest: pd.DataFrame, paths: pd.DataFrame, findings: _Findings) -> dict[str, Any]:
+    """Tables for the Films page; pseudonyms and counts only."""
+    films_of_patient = manifest["patient_id"].value_counts()
+    identical, conflicts = _identical(manifest, paths)
+    return {
+        "schema_version": 1,
+        "name": record.name,
+        "created_at": record.created_at,
+        "films": len(manifest),
+        "patients": len(films_of_patient),
+        "films_per_patient": {
+            "min": int(films_of_patient.min()),
+            "median": float(films_of_patient.median()),
+            "max": int(films_of_patient.max()),
+        },
+        "class_by_center": _cross(manifest, "label", "center", record.class_names),
+        "class_by_view": _cross(manifest, "label", "view", record.class_names),
+        "class_by_laterality": _cross(manifest, "label", "laterality", record.class_names),
+        "class_by_vendor": _cross(manifest, "label", "vendor", record.class_names),
+        "patients_per_class": {
+            name: int(manifest.loc[manifest["label"] == name, "patient_id"].nunique()) for name in record.class_names
+        },
+        "kinds": dict(sorted(findings.kinds.items())),
+        "bits": dict(sorted(findings.bits.items())),
+        "identical_films": identical,
+        "identical_with_different_labels": conflicts,
+        "film_warnings": [{"warning": text, "films": films} for text, films in findings.notices.most_common()],
+        "unreadable": findings.unreadable[:MAX_LISTED],
+        "left_out": record.left_out,
+        "warnings": record.warnings,
+    }
+
+
+def _cross(manifest: pd.DataFrame, row: str, column: str, class_names: list[str]) -> dict[str, dict[str, int]]:
+    """Films by class (all of them, in order) and by value of ``column``."""
+    counts = pd.crosstab(manifest[row], manifest[column].replace("", "unknown")).reindex(class_names, fill_value=0)
+    return {str(name): {str(value): int(films) for value, films in values.items()} for name, values in counts.iterrows()}

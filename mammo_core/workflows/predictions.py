@@ -1,0 +1,43 @@
+"""A run's predictions as a table, and the metrics that come from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mammo_core.analysis.metrics import evaluate_predictions
+from mammo_core.runs.run_dir import RunDir
+from mammo_core.runs.schema import MetricsFile
+from mammo_core.storage import sha256_of, write_json, write_table
+
+
+def prediction_table(rows: pd.DataFrame, probabilities: npt.NDArray[np.float64], class_names: Sequence[str]) -> pd.DataFrame:
+    """``image_id, patient_id, center, y_true, y_pred, prob_<class>...`` in the order of ``rows``.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n, K), float64
+        Rows sum to 1.
+    """
+    names = np.array(class_names)
+    table = pd.DataFrame({column: rows[column].to_numpy() for column in ("image_id", "patient_id", "center")})
+    table["y_true"] = rows["label"].to_numpy()
+    table["y_pred"] = names[probabilities.argmax(1)]
+    for index, name in enumerate(class_names):
+        table[f"prob_{name}"] = probabilities[:, index]
+    return table
+
+
+def write_evaluation(run: RunDir, on: str, table: pd.DataFrame, epoch: int) -> MetricsFile:
+    """Write ``<on>_predictions.csv`` and ``metrics/<on>_metrics.json`` of a run at ``epoch``."""
+    config = run.config()
+    metrics = evaluate_predictions(
+        table, config.class_names, config.ordinal, epoch=epoch, split_sha256=sha256_of(run.split_table)
+    )
+    run.metrics_file(on).parent.mkdir(exist_ok=True)
+    write_table(run.predictions_file(on), table)
+    write_json(run.metrics_file(on), metrics.to_json())
+    return metrics

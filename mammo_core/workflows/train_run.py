@@ -1,0 +1,297 @@
+"""One training run from its directory to its results: the job that every launcher calls.
+
+``train(run)`` is idempotent: it takes the run's lock and the machine's training slot, starts or goes on where the run stood,
+and returns an exit code. The app's supervisor, the command line and a cluster array all call just that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+
+from mammo_core.analysis.variance import write_experiment_summary
+from mammo_core.config import TrainConfig
+from mammo_core.data.preprocess import PREPROCESSING_VERSION
+from mammo_core.errors import CheckpointMismatch, ConfigError, DiskFull, MammoError, NonFiniteLoss, RunBusy
+from mammo_core.runs.history import best_epoch
+from mammo_core.runs.run_dir import RunDir, find_run
+from mammo_core.runs.schema import StopReason
+from mammo_core.settings import Workspace, physical_cores
+from mammo_core.storage import lock_of, sha256_of, write_atomic, write_json
+from mammo_core.training.checkpoint import Checkpoint, cpu_copy, load_checkpoint, load_tensors, save_checkpoint
+from mammo_core.training.engine import Engine, EpochOutcome, Stopped
+from mammo_core.training.models import Normalisation, choose_device, new_model, normalisation_of
+from mammo_core.training.weights import find_weights, load_into
+from mammo_core.workflows.environment import describe_environment
+from mammo_core.workflows.predictions import prediction_table, write_evaluation
+from mammo_core.workflows.films import PreparedSplit, prepare_split
+from mammo_core.workflows.results import write_figures, write_summary
+from mammo_core.workflows.run_writer import RunWriter
+
+log = logging.getLogger("mammo_core.run")
+
+DONE, FAILED, DISK_FULL, BUSY, STOPPED = 0, 1, 3, 75, 130
+LOCK_SECONDS = 2.0
+"""A reader that probes a lock holds it for an instant; a trainer outwaits that, not another trainer."""
+
+MACHINE_SETTINGS = ("num_workers",)
+"""Settings that may differ on resume, because the result does not depend on them."""
+
+
+def train(workspace: Workspace, run: RunDir) -> int:
+    """Start or continue one run; returns an exit code of the job contract (0 done, 1, 3, 75, 130).
+
+    Everything that goes wrong is recorded in ``status.json`` and ``run.log``; nothing is raised but ``KeyboardInterrupt``.
+    """
+    try:
+        with (
+            _hold(run.lock_file, f"{run.id} is already being trained by another process."),
+            _hold(workspace.slot_lock, "Another training holds this machine's training slot."),
+            _log_to(run.log_file),
+        ):
+            return _train_locked(workspace, run)
+    except RunBusy as error:
+        log.warning("%s", error)
+        return BUSY
+
+
+@contextlib.contextmanager
+def _hold(path: Path, busy: str) -> Iterator[None]:
+    lock = lock_of(path)
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except TimeoutError as error:
+        raise RunBusy(f"{busy} Wait for it to end, or stop it on the Queue page.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("mammo_core")
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def _train_locked(workspace: Workspace, run: RunDir) -> int:
+    writer = None
+    try:
+        config = run.config()
+        run.stop_file.unlink(missing_ok=True)  # an old wish to stop does not end the run that is started now
+        writer = RunWriter(run, config)
+        reason = _Training(workspace, run, config, writer).go()
+        state = "stopped" if reason == "user" else "finished"
+        run.stop_file.unlink(missing_ok=True)
+        writer.write_status(
+            state=state, stop_reason=reason, eta_seconds=None, finished_at=time.time(), message=_END_WORDS[reason]
+        )
+        write_experiment_summary(workspace, run.experiment)
+        return STOPPED if reason == "user" else DONE
+    except DiskFull as error:
+        log.error("%s", error)
+        _note_failure(writer, "error", str(error))
+        return DISK_FULL
+    except NonFiniteLoss as error:
+        log.error("%s", error)
+        _note_failure(writer, "non_finite", str(error))
+    except MammoError as error:
+        log.error("%s", error)
+        _note_failure(writer, "error", str(error))
+    except Exception as error:  # noqa: BLE001  the job's outermost frame: nobody above could report it
+        log.exception("Training %s failed", run.id)
+        _note_failure(
+            writer, "error", f"Training failed unexpectedly ({type(error).__name__}: {error}). The log has the details."
+        )
+    return FAILED
+
+
+_END_WORDS: dict[StopReason, str] = {
+    "max_epochs": "All planned epochs are done.",
+    "early_stopping": "Stopped early: the validation loss no longer fell.",
+    "user": "Stopped on request; Resume goes on from the last whole epoch.",
+}
+
+
+def _note_failure(writer: RunWriter | None, reason: StopReason, message: str) -> None:
+    if writer is None:
+        return
+    with contextlib.suppress(DiskFull):  # the state then stays "running" and is recognised as interrupted
+        writer.write_status(state="failed", stop_reason=reason, message=message, eta_seconds=None, finished_at=time.time())
+
+
+@dataclass
+class _Training:
+    """The steps of one run, in their order."""
+
+    workspace: Workspace
+    run: RunDir
+    config: TrainConfig
+    writer: RunWriter
+
+    def go(self) -> StopReason:
+        run, config = self.run, self.config
+        threads = config.threads or physical_cores()
+        torch.set_num_threads(threads)
+        device = choose_device(config.device)
+        write_json(run.environment_file, describe_environment(str(device), threads))
+        log.info("Training %s on %s with %d threads", run.id, device, threads)
+        with _stop_on_signal(run):
+            films = self._prepare()
+            model, normalisation = self._first_weights()
+            engine = Engine(config, model, normalisation, films.part("train"), films.part("val"), device, on_step=self._on_step)
+            fingerprint = _fingerprint(run, config, films)
+            self._resume(engine, fingerprint)
+            reason = self._fit(engine, films, fingerprint)
+        if run.best_model.exists():
+            self._finish(engine, films, reason)
+        return reason
+
+    def _prepare(self) -> PreparedSplit:
+        films = prepare_split(self.workspace, self.run, self.config, self.writer.preparing)
+        for image_id, sentence in films.left_out:
+            log.warning("Left out film %s: %s", image_id, sentence)
+        return films
+
+    def _first_weights(self) -> tuple[torch.nn.Module, Normalisation]:
+        config = self.config
+        model = new_model(config)
+        normalisation = normalisation_of(model)
+        if config.init_from:
+            earlier = load_checkpoint(find_run(self.workspace, config.init_from).best_model)
+            if (earlier.config.arch, earlier.class_names) != (config.arch, config.class_names):
+                raise CheckpointMismatch(
+                    f"init_from {config.init_from} is a {earlier.config.arch} for {', '.join(earlier.class_names)}; expected "
+                    f"{config.arch} for {', '.join(config.class_names)}. Choose a run of the same architecture and classes."
+                )
+            model.load_state_dict(earlier.weights)
+            return model, earlier.normalisation
+        source = find_weights(config.arch, config.weights)
+        log.info("First weights: %s", source.text)
+        load_into(model, config.arch, source)
+        return model, normalisation
+
+    def _on_step(self, step: int, steps: int) -> None:
+        if self.run.stop_file.exists():
+            raise Stopped
+        self.writer.step(step, steps)
+
+    def _resume(self, engine: Engine, fingerprint: dict[str, str]) -> None:
+        try:
+            state = load_tensors(self.run.resume_file)
+        except FileNotFoundError:
+            return
+        changed = [name for name, value in fingerprint.items() if state["fingerprint"].get(name) != value]
+        if changed:
+            raise ConfigError(
+                f"{self.run.id} cannot be resumed: its {' and '.join(changed)} changed since it was started, so the result would "
+                "be neither the old run's nor a new one's. Put them back, or start a new run."
+            )
+        engine.load_state(state)
+        self.writer.write_history(engine.history)  # a kill may have left them one epoch behind
+        log.info("Resumed after epoch %d", len(engine.history))
+
+    def _fit(self, engine: Engine, films: PreparedSplit, fingerprint: dict[str, str]) -> StopReason:
+        try:
+            for outcome in engine.fit():
+                if outcome.record.is_best:
+                    self._keep_best(engine, films, outcome)
+                state = {**engine.state(), "fingerprint": fingerprint}
+                write_atomic(self.run.resume_file, lambda file, state=state: torch.save(state, file))  # type: ignore[misc]
+                self.writer.epoch_done(engine.history)
+                if self.run.stop_file.exists() and engine.stop_reason() is None:
+                    raise Stopped
+        except Stopped:
+            return "user"
+        except NonFiniteLoss:
+            self.writer.write_history(engine.history)
+            raise
+        return engine.stop_reason() or "max_epochs"
+
+    def _keep_best(self, engine: Engine, films: PreparedSplit, outcome: EpochOutcome) -> None:
+        """The best checkpoint with the predictions and features that belong to it."""
+        save_checkpoint(self.run.best_model, self._checkpoint(engine, films, outcome.record.epoch))
+        table = prediction_table(films.rows("val"), outcome.validation.probabilities, self.config.class_names)
+        write_evaluation(self.run, "val", table, outcome.record.epoch)
+        features = outcome.validation.features
+        write_atomic(self.run.embeddings, lambda file: np.save(file, features, allow_pickle=False))
+
+    def _checkpoint(self, engine: Engine, films: PreparedSplit, epoch: int) -> Checkpoint:
+        record = engine.history[epoch - 1]
+        return Checkpoint(
+            weights=cpu_copy(engine.model),
+            config=self.config,
+            normalisation=engine.normalisation,
+            preprocessing_version=PREPROCESSING_VERSION,
+            epoch=epoch,
+            metrics={
+                name: getattr(record, name) for name in ("val_loss", "val_acc", "val_balanced_acc", "val_macro_f1", "val_auc_ovr")
+            },
+            origin={
+                "run": self.run.id,
+                "dataset": self.config.dataset,
+                "synthetic": films.synthetic,
+                "split_sha256": sha256_of(self.run.split_table),
+                "train_films": len(engine.train),
+                "train_patients": int(films.rows("train")["patient_id"].nunique()),
+                "created_at": time.strftime("%Y-%m-%d"),
+            },
+        )
+
+    def _finish(self, engine: Engine, films: PreparedSplit, reason: StopReason) -> None:
+        save_checkpoint(self.run.final_model, self._checkpoint(engine, films, len(engine.history)))
+        best = best_epoch(engine.history)
+        if best is None:
+            return
+        self.writer.write_status(message="Writing metrics and figures")
+        write_summary(
+            self.run, self.config, engine.history, films.class_counts(), {"stop_reason": reason, "left_out": len(films.left_out)}
+        )
+        write_figures(self.run, self.config, engine.history)
+
+
+def _fingerprint(run: RunDir, config: TrainConfig, films: PreparedSplit) -> dict[str, str]:
+    """What must be the same for a resume to be exact: settings, split and the films' decoded pixels."""
+    settings = {key: value for key, value in config.to_dict().items() if key not in MACHINE_SETTINGS}
+    return {
+        "configuration": hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest(),
+        "split": sha256_of(run.split_table),
+        "films": films.content_sha256(),
+    }
+
+
+@contextlib.contextmanager
+def _stop_on_signal(run: RunDir) -> Iterator[None]:
+    """Treat SIGTERM and Ctrl-C as the STOP file: finish the batch, keep the last whole epoch."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        run.ask_to_stop()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,158 @@
+"""What every page has around it: the workspace, the title, errors in words, and the foot of the sidebar."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+
+import streamlit as st
+
+from mammo_core.errors import MammoError
+from mammo_core.runs.listing import RunCard, list_cards
+from mammo_core.runs.schema import FINAL_STATES, LIVE_STATES
+from mammo_core.settings import RESEARCH_ONLY, Workspace, open_workspace
+from mammo_core.workflows.overview import LOW_DISK_BYTES
+from mammo_core.workflows.queue_view import seconds_left
+
+POLL_SECONDS = 2
+FOOT_SECONDS = 3
+
+STATE_WORDS = {
+    "queued": ":material/schedule: waiting",
+    "running": ":material/play_circle: running",
+    "stopping": ":material/hourglass_bottom: stopping",
+    "stopped": ":material/stop_circle: stopped",
+    "interrupted": ":material/warning: interrupted",
+    "failed": ":material/error: failed",
+    "finished": ":material/check_circle: finished",
+    "cancelled": ":material/cancel: cancelled",
+}
+"""State -> icon and word, for text; never a colour alone."""
+
+STATE_SIGNS = {
+    "queued": "… waiting",
+    "running": "▶ running",
+    "stopping": "▶ stopping",
+    "stopped": "■ stopped",
+    "interrupted": "⚠ interrupted",
+    "failed": "✕ failed",
+    "finished": "✓ finished",
+    "cancelled": "– cancelled",
+}
+"""The same for table cells, which show no icons."""
+
+
+def current_workspace() -> Workspace:
+    return open_workspace()
+
+
+def page_title(title: str, question: str) -> None:
+    st.title(title)
+    st.caption(question)
+
+
+@contextlib.contextmanager
+def errors_in_words() -> Iterator[None]:
+    """Show what went wrong on purpose as one sentence; anything else crashes and is logged."""
+    try:
+        yield
+    except MammoError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+
+
+def plain(text: str) -> str:
+    """Text from files shown as it stands: a file name cannot become a link, an image or a heading."""
+    for mark in "\\`*_[]()#!<>$:~|":
+        text = text.replace(mark, "\\" + mark)
+    return text
+
+
+def rerun_when_changed(read: Callable[[], object], live: bool) -> None:
+    """Look every two seconds, while something is ``live``, and run the page anew once when what ``read`` returns changed."""
+    seen = read()
+
+    def look() -> None:
+        if read() != seen:
+            st.rerun()
+
+    st.fragment(look, run_every=POLL_SECONDS if live else None)()
+
+
+def research_only() -> None:
+    st.caption(f":material/science: **{RESEARCH_ONLY}.**")
+
+
+def duration(seconds: float | None) -> str:
+    """``about 40 s``, ``about 12 min``, ``about 3 h``; empty where unknown."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {round(seconds / 60)} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
+def ago(moment: float) -> str:
+    """``3 min ago``; empty for an unknown moment."""
+    if not moment:
+        return ""
+    return f"{duration(max(1.0, time.time() - moment)).removeprefix('about ')} ago"
+
+
+def size_text(size: float) -> str:
+    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"
+
+
+def device_name() -> str:
+    """The device that training will use, found out without loading torch."""
+    import importlib.util
+    import platform
+    from pathlib import Path
+
+    if Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi"):
+        return "CUDA"
+    if platform.system() == "Darwin" and platform.machine() == "arm64" and importlib.util.find_spec("torch"):
+        return "Apple MPS"
+    return "CPU"
+
+
+def sidebar_foot() -> None:
+    """Workspace, free disk, device, and what runs now; tells once when a training ends."""
+    with st.sidebar:
+        _foot()
+
+
+@st.fragment(run_every=FOOT_SECONDS)
+def _foot() -> None:
+    workspace = current_workspace()
+    cards = list_cards(workspace)
+    running = [card for card in cards if card.state in LIVE_STATES]
+    _tell_what_ended(cards)
+    for card in running:
+        st.page_link("pages/history.py", label=_running_line(card), icon=":material/play_circle:", query_params={"run": card.id})
+    if not running:
+        st.caption("Nothing is training.")
+    free = shutil.disk_usage(workspace.home).free
+    low = " - low!" if free < LOW_DISK_BYTES else ""
+    st.caption(
+        f"Workspace: {plain(workspace.home.name)}  \n{size_text(free)} free{low} · {device_name()}",
+        help=plain(str(workspace.home)),
+    )
+
+
+def _running_line(card: RunCard) -> str:
+    status = card.status
+    if status is None:
+        return plain(card.id)
+    seconds = seconds_left(status)
+    left = f", {duration(seconds)} left" if seconds is not None else ""
+    return f"{plain(card.id)}: epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}{left}"
+
+
+def _tell_what_ended(cards: list[RunCard]) -> None:
+    before: dict[str, str] = st.session_state.setdefault("states_seen", {})
+    for card in cards:
+        if before.get(card.id) in LIVE_STATES | {"queued"} and card.state in FINAL_STATES:
+            st.toast(f"{plain(card.id)} is {card.state}.", icon=":material/notifications:", duration="long")
+    st.session_state["states_seen"] = {card.id: card.state for card in cards}

@@ -1,0 +1,58 @@
+"""The words of the app, explained in one or two plain sentences; every ``help=`` takes its text from here."""
+
+from __future__ import annotations
+
+GLOSSARY: dict[str, str] = {
+    # data
+    "film": "One mammography image: one breast, one view.",
+    "patient": "One person, with all her exams and films. Patients, never single films, are dealt out to training and test.",
+    "exam": "One visit: usually four films, two views of each breast.",
+    "centre": "The hospital or site where a film was made. Centres differ in devices and exposure, which a model may pick up.",
+    "class": "What the model learns to tell apart, for example density A to D.",
+    "label map": "Which word in your table stands for which class. A word without a class leaves its films out.",
+    "patient key": "How films are known to belong to the same patient. Without it, leakage between patients cannot be excluded.",
+    "synthetic": "Made by code, not by a mammography unit. Good for learning the app, worthless for medical conclusions.",
+    "preview": "Reduced for display. The full film is used for training and prediction.",
+    "unreadable": "Files that could not be decoded. They are left out of every split.",
+    # splits
+    "split": "Who is in training, who in validation and who in the test.",
+    "train": "Films from which the model learns.",
+    "val": "Validation films: never learnt from, used after each epoch to choose the best one.",
+    "test": "Films kept aside until the end. Looking at them often makes the result too good.",
+    "fold": "One part of a cross-validation. Each fold serves once as validation, so that every patient is judged once.",
+    "proof": "Counted on the finished split: a patient in two parts would let the model recognise her instead of the disease.",
+    "duplicate": "Two films with exactly the same pixels. They are kept in one part.",
+    "split seed": "A number that decides the drawing of patients. The same number gives the same split again.",
+    "ratios": "Share of the patients in training, validation and test, in percent.",
+    "leak": "The same patient or the same film in two parts. A test on such a split is too good to be true.",
+    # training
+    "preset": "A complete set of training settings that fit together.",
+    "seed": "A number that starts the random choices of one training. Several seeds show how much a result varies by chance.",
+    "run": "One training with one seed (and one fold), with everything it wrote.",
+    "experiment": "The runs of one start, under one name: same settings, several seeds or folds.",
+    "epoch": "One pass over all training films.",
+    "weights": "What a network has learnt. Starting from ImageNet weights (everyday photographs) needs far fewer films.",
+    "validation loss": "How wrong the model is on the validation films, and how sure of it; lower is better. The best epoch has the lowest.",
+    "best epoch": "The epoch with the lowest validation loss. Its weights are kept, and all numbers are read there.",
+    "eta": "From the median time of the epochs so far; shown after two of them.",
+    "early stopping": "Ends a run when the validation loss has not fallen for a number of epochs.",
+    # numbers
+    "macro-AUC": "How well the classes are ranked, averaged over them: 0.5 is chance, 1 is perfect.",
+    "accuracy": "Share of films with the right class. Misleading where one class is common.",
+    "balanced accuracy": "Mean share of right answers over the classes, so that a rare class counts as much as a common one.",
+    "kappa": "Agreement on an ordered scale beyond chance: 1 is full, 0 is chance. Far misses count more than near ones.",
+    "macro-F1": "Mean over the classes of the balance between finding a class and being right about it; 1 is perfect.",
+    "interval": "95 % interval from drawing patients anew many times: a wide one means too few patients to tell.",
+    "spread": "Mean over the seeds, plus or minus the standard deviation between them (n-1), with the number of runs.",
+    # housekeeping
+    "state": "waiting, running, stopping, stopped (on request), interrupted (the process died), failed, or finished.",
+    "archive": "Hides a run from lists and pickers. All its files stay where they are.",
+    "trash": "Deleted runs lie here until the trash is emptied, and can be put back.",
+    "cache": "Prepared films, kept so that the next training starts faster. They are made again when needed.",
+    "tags": "Short words to find a run by, for example 'paper' or 'baseline'.",
+}
+
+
+def explain(word: str) -> str:
+    """The explanation of ``word``; an unknown word is a mistake in the page (``KeyError``)."""
+    return GLOSSARY[word]

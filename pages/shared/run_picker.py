@@ -1,0 +1,62 @@
+"""Choosing runs and models: by name, searchable, and kept in the page's URL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from mammo_core.runs.listing import RunCard, list_cards
+from mammo_core.settings import Workspace
+from pages.shared.frame import STATE_WORDS, plain
+
+SEARCH = "Type to search"
+
+
+def nothing_yet(sentence: str, page: str, label: str) -> None:
+    """The empty state of a page: one sentence, and the button to what is missing."""
+    st.info(sentence, icon=":material/info:")
+    if st.button(label, type="primary", icon=":material/arrow_forward:"):
+        st.switch_page(page)
+
+
+def pickable_cards(workspace: Workspace, key: str) -> list[RunCard]:
+    """All runs but archived ones; an archived run that the URL names is there all the same."""
+    asked = set(st.query_params.get_all(key))
+    return [card for card in list_cards(workspace, archived=True) if not card.notes.archived or card.id in asked]
+
+
+def pick_runs(label: str, cards: Sequence[RunCard], key: str, first: RunCard | None = None) -> list[RunCard]:
+    """Several runs; ``first`` where the URL names none."""
+    by_id = {card.id: card for card in cards}
+    _begin_with(key, [first.id] if first else [], by_id)
+    chosen = st.multiselect(label, list(by_id), key=key, bind="query-params", placeholder=SEARCH)
+    return [by_id[run_id] for run_id in chosen if run_id in by_id]
+
+
+def pick_one(label: str, options: Sequence[str], key: str, help_text: str | None = None) -> str | None:
+    """One of the named things, the first where the URL names none."""
+    _begin_with(key, options[0] if options else None, options)
+    chosen = st.selectbox(label, options, index=None, key=key, bind="query-params", placeholder=SEARCH, help=help_text)
+    return chosen if chosen in options else None
+
+
+def _begin_with(key: str, value: object, known: object) -> None:
+    """Choose for the user only where nothing that still exists is chosen: the choice then stands in the URL."""
+    asked = [name for name in st.query_params.get_all(key) if name in known]  # type: ignore[operator]
+    if key not in st.session_state and not asked:
+        st.session_state[key] = value
+
+
+def run_line(card: RunCard) -> str:
+    """What a run is, in one line for ``st.caption``: state, task, data, model, seed."""
+    parts = [STATE_WORDS[card.state]]
+    if card.problem is None:
+        classes = " / ".join(card.class_names)
+        parts += [
+            f"{plain(card.task)} ({plain(classes)})",
+            f"data {plain(card.dataset)}, split {plain(card.split)}",
+            plain(card.arch),
+        ]
+        parts.append(f"seed {card.seed}" + (f", fold {card.fold}" if card.fold is not None else ""))
+    return " · ".join(parts)

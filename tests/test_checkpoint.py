@@ -1,0 +1,72 @@
+"""Checkpoints load whole and without running code, or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from mammo_core.config import TrainConfig
+from mammo_core.errors import CheckpointMismatch
+from mammo_core.training.checkpoint import Checkpoint, cpu_copy, load_checkpoint, save_checkpoint
+from mammo_core.training.models import new_model, normalisation_of
+
+CONFIG = TrainConfig(arch="resnet10t", class_names=("A", "B"), image_size=(32, 32))
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+    model = new_model(CONFIG)
+    return Checkpoint(cpu_copy(model), CONFIG, normalisation_of(model), 1, 3, {"val_loss": 0.5, "val_auc_ovr": None}, {"run": "e/s"})
+
+
+def test_a_checkpoint_comes_back_as_it_was_and_gives_valid_probabilities(tmp_path, checkpoint):
+    save_checkpoint(tmp_path / "best.pth", checkpoint)
+    loaded = load_checkpoint(tmp_path / "best.pth")
+    assert (loaded.config, loaded.normalisation, loaded.metrics) == (checkpoint.config, checkpoint.normalisation, checkpoint.metrics)
+    films = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        probabilities = loaded.build_model()(films).softmax(1)
+        assert torch.equal(probabilities, checkpoint.build_model()(films).softmax(1))
+    assert torch.allclose(probabilities.sum(1), torch.ones(2))
+
+
+@pytest.mark.parametrize("spoil", ["drop", "add", "shape"])
+def test_weights_that_do_not_fit_wholly_are_refused(checkpoint, spoil):
+    weights = dict(checkpoint.weights)
+    key = next(iter(weights))
+    if spoil == "drop":
+        del weights[key]
+    elif spoil == "add":
+        weights["extra"] = torch.zeros(1)
+    else:
+        weights[key] = torch.zeros(1)
+    with pytest.raises(CheckpointMismatch, match="do not fit resnet10t with 2 classes"):
+        dataclasses.replace(checkpoint, weights=weights).build_model()
+
+
+def test_a_checkpoint_cut_off_half_way_is_refused_in_words(tmp_path, checkpoint):
+    save_checkpoint(tmp_path / "best.pth", checkpoint)
+    whole = (tmp_path / "best.pth").read_bytes()
+    for share in (0, 10, len(whole) // 2, len(whole) - 30):
+        (tmp_path / "cut.pth").write_bytes(whole[:share])
+        with pytest.raises(CheckpointMismatch, match="cut.pth"):
+            load_checkpoint(tmp_path / "cut.pth")
+
+
+class _Code:
+    def __reduce__(self):
+        return (open, ("/tmp/never-written-by-a-checkpoint", "w"))
+
+
+@pytest.mark.parametrize("content", [{"format": "mammotrace-checkpoint", "x": _Code()}, {"a": 1}, [1], {"format": "mammotrace-checkpoint"}])
+def test_a_foreign_or_hostile_checkpoint_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(CheckpointMismatch, match="x.pth"):
+        load_checkpoint(tmp_path / "x.pth")
+
+
+def test_a_missing_checkpoint_says_when_it_comes(tmp_path):
+    with pytest.raises(CheckpointMismatch, match="after a run's first epoch"):
+        load_checkpoint(tmp_path / "best_model.pth")

@@ -1,0 +1,66 @@
+"""Requests: order, cancelling, moving, and files that are none."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from mammo_core.errors import MammoError
+from mammo_core.runs import queue
+
+
+def _titles(workspace):
+    return [request.title for request in queue.list_requests(workspace)]
+
+
+def test_requests_start_in_the_order_in_which_they_came(workspace):
+    for title in "abc":
+        queue.enqueue(workspace, "train", {}, title)
+    assert _titles(workspace) == ["a", "b", "c"]
+
+
+def test_a_waiting_request_can_move_and_never_beyond_the_ends(workspace):
+    ids = [queue.enqueue(workspace, "train", {}, title).id for title in "abc"]
+    queue.move(workspace, ids[2], -1)
+    assert _titles(workspace) == ["a", "c", "b"]
+    queue.move(workspace, ids[2], -5)
+    assert _titles(workspace) == ["c", "a", "b"]
+    queue.move(workspace, ids[2], 9)
+    assert _titles(workspace) == ["a", "b", "c"]
+
+
+def test_only_a_waiting_request_can_be_cancelled(workspace):
+    request = queue.enqueue(workspace, "train", {}, "a")
+    queue.update(workspace, request.id, state="running")
+    with pytest.raises(MammoError, match="no longer waits"):
+        queue.cancel(workspace, request.id)
+    queue.update(workspace, request.id, state="waiting")
+    assert queue.cancel(workspace, request.id).state == "cancelled"
+
+
+def test_a_file_that_is_no_request_hides_nothing(workspace):
+    queue.enqueue(workspace, "train", {}, "a")
+    (workspace.queue / "broken.json").write_text("{")
+    (workspace.queue / "other.json").write_text('{"id": 3}')
+    assert _titles(workspace) == ["a"]
+
+
+def test_changes_from_many_threads_are_all_kept(workspace):
+    request = queue.enqueue(workspace, "train", {}, "a")
+    fields = [f"note_{number}" for number in range(8)]
+    threads = [threading.Thread(target=queue.update, args=(workspace, request.id), kwargs={name: name}) for name in fields]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept = queue.find_request(workspace, request.id).model_dump()
+    assert all(kept[name] == name for name in fields)
+
+
+def test_ended_requests_are_forgotten_after_a_while(workspace):
+    request = queue.enqueue(workspace, "import", {}, "a")
+    queue.update(workspace, request.id, state="done", finished_at=1.0)
+    queue.enqueue(workspace, "import", {}, "b")
+    assert queue.clear_ended(workspace) == 1
+    assert _titles(workspace) == ["b"]

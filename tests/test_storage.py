@@ -1,0 +1,127 @@
+"""Files written whole or not at all, and names that stay in their folder."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mammo_core.errors import CorruptRunFile, DiskFull, NameNotAllowed
+from mammo_core.storage import (
+    check_name,
+    is_locked,
+    lock_of,
+    read_json,
+    read_text_table,
+    read_yaml,
+    write_atomic,
+    write_json,
+    write_yaml,
+)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/abs", "a/b", "a\\b", "..", ".", ".hidden", "", "a" * 81, "con", "NUL.txt", "a\0b", "x.", "a..b", "a b", "-rf"]
+)
+def test_a_name_that_could_leave_the_folder_is_refused(name):
+    with pytest.raises(NameNotAllowed, match="Choose another one"):
+        check_name(name)
+
+
+@given(st.text(max_size=90))
+def test_an_allowed_name_is_a_plain_child_of_any_folder(text):
+    try:
+        name = check_name(text)
+    except NameNotAllowed:
+        return
+    assert (Path("/root") / name).resolve().parent == Path("/root").resolve()
+
+
+def test_a_failing_writer_leaves_the_old_file_and_no_leftover(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"old": 1})
+
+    def fail(file):
+        file.write(b"half of")
+        raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        write_atomic(path, fail)
+    assert read_json(path) == {"old": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, [1])
+
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DiskFull, match="a.json; the version written before is unharmed"):
+        write_atomic(path, full)
+    assert read_json(path) == [1]
+
+
+def test_nan_never_enters_a_json_file(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "", "[" * 20000, '{"a": ' + "1" * 5000 + "}", "\udce4"])
+def test_a_broken_json_file_is_told_in_words(tmp_path, content):
+    path = tmp_path / "status.json"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(CorruptRunFile, match="status.json is not readable as JSON"):
+        read_json(path)
+
+
+def test_yaml_aliases_are_refused_before_they_unfold(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: &a [x, x]\nb: [*a, *a]\n")
+    with pytest.raises(CorruptRunFile, match="aliases"):
+        read_yaml(path)
+    write_yaml(path, {"b": 1, "a": [1, 2]})
+    assert list(read_yaml(path)) == ["b", "a"]
+
+
+def test_ids_keep_their_zeros_and_empty_cells_stay_text(tmp_path):
+    (tmp_path / "t.csv").write_text("image_id,center\n007,\nNA,1\n")
+    table = read_text_table(tmp_path / "t.csv")
+    assert table["image_id"].tolist() == ["007", "NA"]
+    assert table["center"].tolist() == ["", "1"]
+
+
+def test_readers_never_see_half_a_file_while_it_is_rewritten(tmp_path):
+    path = tmp_path / "history.json"
+    write_json(path, list(range(2000)))
+    writer = multiprocessing.get_context("spawn").Process(target=_rewrite, args=(str(path), 100))
+    writer.start()
+    reads = 0
+    while writer.is_alive() or reads < 50:
+        assert len(json.loads(path.read_text())) == 2000
+        reads += 1
+    writer.join()
+    assert writer.exitcode == 0
+
+
+def _rewrite(path: str, times: int) -> None:
+    for _ in range(times):
+        write_json(Path(path), list(range(2000)))
+
+
+def test_a_lock_refuses_a_second_handle_and_ends_with_its_holder(tmp_path):
+    path = tmp_path / ".lock"
+    assert not is_locked(path)
+    with lock_of(path).acquire():
+        assert is_locked(path)
+        with pytest.raises(TimeoutError):
+            lock_of(path).acquire(timeout=0)
+    assert not is_locked(path)
