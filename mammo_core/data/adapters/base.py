@@ -1,0 +1,162 @@
+"""What an adapter is, what it hands over, and what the user may correct.
+
+An adapter knows how one data set lies on disk. It only answers two questions: *is this yours* (:meth:`Adapter.recognises`) and
+*which film carries which raw words* (:meth:`Adapter.read`). Labels, double rows, missing files and patients are then settled by
+``planning.make_plan`` in the same way for every data set. A new public set is a new module with one class, entered in the
+registry of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import pandas as pd
+
+from mammo_core.data.adapters.listing import Listing
+
+PatientSource = Literal["column", "exam", "header", "file name pattern", "each film alone"]
+
+ROW_COLUMNS = ("file", "patient", "exam", "laterality", "view", "center", "vendor", "label", "mask")
+"""Columns of the rows an adapter hands over; text, empty where unknown."""
+
+PATIENT_STATEMENTS: dict[PatientSource, str] = {
+    "column": "Patients are taken from the table.",
+    "exam": "The table names exams but no patients: films are grouped by exam, and patient leakage cannot be excluded.",
+    "header": "Patients are taken from the PatientID of the DICOM headers.",
+    "file name pattern": "Patients are taken from the file names.",
+    "each film alone": "No patient is known: each film is its own group, and patient leakage cannot be excluded.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportChoices:
+    """What the user settles; everything left alone is worked out from names and columns."""
+
+    adapter: str = "auto"
+    task: str | None = None
+    """``density``, ``lesion`` or any other word; chooses the label column."""
+    root: Path | None = None
+    """The folder that holds the films, where the table lies elsewhere."""
+    table: str | None = None
+    """File name of the table to use, where several lie there."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Role (``file``, ``patient``, ``exam``, ``laterality``, ``view``, ``center``, ``vendor``, ``label``, ``mask``) -> the
+    table's column; empty text means that there is none."""
+    label_map: Mapping[str, str | None] = field(default_factory=dict)
+    """Value in the table -> class name, or ``None`` to leave its films out."""
+    class_names: tuple[str, ...] = ()
+    """The classes in their order."""
+    ordinal: bool | None = None
+    patient_from: PatientSource | None = None
+    patient_pattern: str | None = None
+    """Regular expression on the relative path; its first group is the patient."""
+    synthetic: bool = False
+    """Films made by code: their pseudonyms use a public key, so that they are the same on every machine."""
+
+    def __post_init__(self) -> None:
+        # A request in the queue comes back from JSON, which knows neither tuples nor paths.
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        object.__setattr__(self, "root", None if self.root is None else Path(self.root))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Rows or films that will not be imported. ``reason`` names no file, ``examples`` (for the screen only) may."""
+
+    reason: str
+    count: int
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What an adapter read: one row a table row (or film), in the source's own words.
+
+    ``rows`` holds :data:`ROW_COLUMNS` and any further columns by their :func:`~mammo_core.data.adapters.words.plain` name;
+    ``file`` and ``mask`` are as the table writes them, unless ``files_are_found``.
+    """
+
+    rows: pd.DataFrame
+    columns: Mapping[str, str]
+    """Role -> the table's own column name, for the roles that have one."""
+    columns_found: tuple[str, ...] = ()
+    label_column: str = ""
+    task: str | None = None
+    """The task that the label column speaks of, if it tells."""
+    table: Path | None = None
+    files_are_found: bool = False
+    """``file`` already is a name of ``listing.films``."""
+    left_out: tuple[LeftOut, ...] = ()
+    warnings: tuple[str, ...] = ()
+    synthetic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportPlan:
+    """What was understood of a source, before any pixel is read; :class:`ImportChoices` correct everything in it."""
+
+    listing: Listing
+    choices: ImportChoices
+    adapter: str
+    task: str
+    table: Path | None
+    columns: Mapping[str, str]
+    columns_found: tuple[str, ...]
+    further_columns: tuple[str, ...]
+    """Columns kept beside the fixed ones; all others are dropped because they could name a person or a date."""
+    class_names: tuple[str, ...]
+    label_map: Mapping[str, str | None]
+    """Each value found -> its class, or ``None`` where its films are left out."""
+    class_counts: Mapping[str, int]
+    """Films of each class."""
+    ordinal: bool
+    patient_from: PatientSource
+    rows: pd.DataFrame
+    """One row a film: :data:`ROW_COLUMNS` (``file`` and ``mask`` relative to the root, ``label`` a class name) and the further
+    columns. Patients and exams are still the source's own: this table stays in memory."""
+    left_out: tuple[LeftOut, ...]
+    warnings: tuple[str, ...]
+    synthetic: bool
+
+    @property
+    def root(self) -> Path:
+        return self.listing.root
+
+    @property
+    def patient_statement(self) -> str:
+        return PATIENT_STATEMENTS[self.patient_from]
+
+    def first_rows(self, count: int = 5) -> pd.DataFrame:
+        """The first films as they were understood, for the screen."""
+        return self.rows.head(count)
+
+
+class Adapter(Protocol):
+    """One way in which data sets lie on disk."""
+
+    @property
+    def name(self) -> str:
+        """The word of ``--adapter``."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What the user reads."""
+        ...
+
+    def recognises(self, listing: Listing, choices: ImportChoices) -> int:
+        """How sure the adapter is that this source is its own: 0 not at all, 30 by folders, 50 by a table, 80 a known set."""
+        ...
+
+    def read(self, listing: Listing, choices: ImportChoices) -> Reading:
+        """The rows of the source in its own words.
+
+        Raises
+        ------
+        DataError
+            What is missing, what was found instead, and which choice settles it.
+        """
+        ...
