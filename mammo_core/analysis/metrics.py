@@ -1,0 +1,272 @@
+"""From predictions to metrics with intervals, and the quick numpy-only metrics of one epoch.
+
+Names are those of ``runs/schema``. Every ``*_score``-like metric is better when higher, every ``*_loss``, ``brier`` and ``mae_*``
+when lower. An undefined metric is ``None`` and its ``method`` says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mammo_core.analysis import formulas
+from mammo_core.analysis.bootstrap import Weights, percentile_interval, replicate
+from mammo_core.analysis.formulas import Floats, Labels
+from mammo_core.analysis.predictions import Cases, cases_of, ensemble_predictions
+from mammo_core.runs.schema import MetricsFile, MetricValue
+
+__all__ = ["TITLES", "ensemble_predictions", "epoch_metrics", "evaluate_predictions", "statistics"]
+
+SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
+"""Floor under the logarithm, as scikit-learn's ``log_loss`` has it: a certain mistake costs 36 nats, not infinity."""
+
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae_classes"})
+
+TITLES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "kappa_quadratic": "Kappa (quadratic)",
+    "kappa_linear": "Kappa (linear)",
+    "kappa_unweighted": "Kappa (unweighted)",
+    "macro_f1": "Macro-F1",
+    "auc_ovr_macro": "AUC (macro, one-vs-rest)",
+    "log_loss": "Log loss",
+    "brier": "Brier score (0 to 2)",
+    "within_one": "Within one class",
+    "mae_classes": "Mean error in classes",
+    "dense_auc": "AUC (upper half of the classes)",
+    "malignant_auc": "AUC (Malignant vs rest)",
+}
+"""What a reader sees for each metric name."""
+
+
+# ---- one block of replicates ----------------------------------------------------------------------------------------------
+
+
+def statistics(cases: Cases, weights: Weights) -> dict[str, Floats]:
+    """Every metric of every replicate, shape ``(b,)`` each; per-class ones are named ``f1:<class>`` and ``auc:<class>``."""
+    confusion = weighted_confusion(cases, weights)
+    aucs = class_aucs(cases, weights)
+    found = headline_statistics(cases, confusion, aucs)
+    found["kappa_linear"] = formulas.weighted_kappa(confusion, "linear")
+    found["kappa_unweighted"] = formulas.weighted_kappa(confusion, "none")
+    found["log_loss"] = weights.mean(losses(cases.labels, cases.probabilities))
+    truth = np.eye(len(cases.class_names))[cases.labels]
+    found["brier"] = weights.mean(((cases.probabilities - truth) ** 2).sum(axis=1))
+    if cases.ordinal:
+        steps_off = np.abs(cases.labels - cases.predicted).astype(np.float64)
+        found["within_one"] = weights.mean((steps_off <= 1).astype(np.float64))
+        found["mae_classes"] = weights.mean(steps_off)
+        first = len(cases.class_names) - len(cases.upper_half)
+        found["dense_auc"] = weights.auc(cases.probabilities[:, first:].sum(axis=1), cases.labels >= first)
+    malignant = malignant_class(cases.class_names)
+    if malignant is not None and len(cases.class_names) > 2:
+        found["malignant_auc"] = aucs[:, malignant]
+    f1 = formulas.f1_scores(confusion)
+    for position, name in enumerate(cases.class_names):
+        found[f"f1:{name}"] = f1[:, position]
+        found[f"auc:{name}"] = aucs[:, position]
+    return found
+
+
+def headline_statistics(cases: Cases, confusion: Floats, aucs: Floats) -> dict[str, Floats]:
+    """The metrics of ``schema.HEADLINE_METRICS``, shape ``(b,)`` each."""
+    occurring = cases.occurring
+    ranked = aucs[:, occurring]
+    return {
+        "accuracy": formulas.accuracy(confusion),
+        "balanced_accuracy": formulas.balanced_accuracy(confusion, occurring),
+        "kappa_quadratic": formulas.weighted_kappa(confusion, "quadratic"),
+        "macro_f1": formulas.macro_f1(confusion, occurring),
+        "auc_ovr_macro": ranked.mean(axis=1) if ranked.shape[1] else np.full(len(aucs), np.nan),
+    }
+
+
+def weighted_confusion(cases: Cases, weights: Weights) -> Floats:
+    """Shape ``(b, K, K)``."""
+    k = len(cases.class_names)
+    cells = np.eye(k * k)[cases.labels * k + cases.predicted]
+    return weights.total(cells).reshape(-1, k, k)
+
+
+def class_aucs(cases: Cases, weights: Weights) -> Floats:
+    """One-vs-rest AUC of each class, shape ``(b, K)``."""
+    columns = [weights.auc(cases.probabilities[:, k], cases.labels == k) for k in range(len(cases.class_names))]
+    return np.stack(columns, axis=1)
+
+
+def losses(labels: Labels, probabilities: Floats) -> Floats:
+    """Cross-entropy of each film, nats, shape ``(n,)``."""
+    of_truth = probabilities[np.arange(len(labels)), labels]
+    return np.asarray(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)))
+
+
+def malignant_class(class_names: Sequence[str]) -> int | None:
+    """Index of the class called Malignant, whatever its case."""
+    return next((index for index, name in enumerate(class_names) if name.strip().lower() == "malignant"), None)
+
+
+# ---- the metrics file -----------------------------------------------------------------------------------------------------
+
+
+def evaluate_predictions(
+    table: pd.DataFrame,
+    class_names: Sequence[str],
+    ordinal: bool,
+    *,
+    epoch: int,
+    split_sha256: str | None,
+    bootstrap: int = 2000,
+) -> MetricsFile:
+    """All metrics of one table of predictions, with 95 % intervals from resampled patients.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As ``RunDir.predictions`` gives it: one row a film.
+    class_names : sequence of str
+        In label order; classes without films keep their place.
+    ordinal : bool
+        Whether the order has a meaning; adds ``within_one``, ``mae_classes`` and ``dense_auc``.
+    epoch : int
+        Epoch of the weights that made the predictions.
+    split_sha256 : str or None
+        Which split the films come from.
+    bootstrap : int
+        Replicates; 0 leaves out the bootstrap intervals.
+
+    Raises
+    ------
+    DataError
+        As :func:`cases_of`.
+    """
+    cases = cases_of(table, class_names, ordinal)
+    found = replicate(cases.patients, lambda weights: statistics(cases, weights), bootstrap)
+    confusion = formulas.confusion_matrix(cases.labels, cases.predicted, len(class_names))
+    metrics = {name: _metric_value(name, values, cases) for name, values in found.items() if ":" not in name}
+    wilson = formulas.wilson_interval(float(np.trace(confusion)), len(cases.labels))
+    if wilson is not None:
+        low, high = wilson
+        extra = {"wilson_low": low, "wilson_high": high, "wilson_method": "Wilson interval as if films were independent"}
+        metrics["accuracy"] = MetricValue(**(metrics["accuracy"].model_dump() | extra))
+    return MetricsFile(
+        n=len(cases.labels),
+        patients=len(set(cases.patients)),
+        epoch=epoch,
+        split_sha256=split_sha256,
+        metrics=metrics,
+        per_class={name: _class_values(position, cases, confusion, found) for position, name in enumerate(class_names)},
+        confusion_matrix=confusion.astype(int).tolist(),
+        class_names=list(class_names),
+    )
+
+
+def _metric_value(name: str, values: Floats, cases: Cases) -> MetricValue:
+    if math.isnan(values[0]):
+        return MetricValue(value=None, method=f"undefined: {_why_undefined(name)}")
+    how = _definition(name, cases)
+    if len(values) == 1:
+        return MetricValue(value=float(values[0]), method=how)
+    interval = percentile_interval(values[1:])
+    method = f"{how}; {interval.note}" if how else interval.note
+    return MetricValue(value=float(values[0]), ci_low=interval.low, ci_high=interval.high, method=method)
+
+
+def _why_undefined(name: str) -> str:
+    if "kappa" in name:
+        return "all true and predicted classes are one class"
+    if "auc" in name:
+        return "needs films of the class and films of the others"
+    return "the class neither occurs nor is predicted" if name.startswith("f1:") else "no films"
+
+
+def _definition(name: str, cases: Cases) -> str:
+    absent = [title for title, occurs in zip(cases.class_names, cases.occurring, strict=True) if not occurs]
+    without = f" (no films of {', '.join(absent)})" if absent else ""
+    return {
+        "balanced_accuracy": f"mean recall of the classes that occur{without}",
+        "macro_f1": f"unweighted mean of the classes that occur or are predicted{without}",
+        "auc_ovr_macro": f"unweighted mean of the one-vs-rest AUC of the classes that occur{without}",
+        "log_loss": "natural logarithm",
+        "brier": "mean of the summed squared errors of all classes, 0 to 2",
+        "dense_auc": f"{' or '.join(cases.upper_half)} against the rest",
+        "malignant_auc": "Malignant against the rest",
+    }.get(name, "")
+
+
+def _class_values(k: int, cases: Cases, confusion: Floats, found: Mapping[str, Floats]) -> dict[str, MetricValue | int]:
+    is_class, called = cases.labels == k, cases.predicted == k
+    name = cases.class_names[k]
+    return {
+        "n": int(is_class.sum()),
+        "patients": _n_patients(cases, is_class),
+        "sensitivity": _proportion(cases, called, is_class, "no films of this class"),
+        "specificity": _proportion(cases, ~called, ~is_class, "no films of other classes"),
+        "ppv": _proportion(cases, is_class, called, "this class was never predicted"),
+        "f1": _metric_value(f"f1:{name}", found[f"f1:{name}"], cases),
+        "auc": _metric_value(f"auc:{name}", found[f"auc:{name}"], cases),
+    }
+
+
+def _proportion(cases: Cases, success: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_], why: str) -> MetricValue:
+    n, patients = int(among.sum()), _n_patients(cases, among)
+    interval = formulas.wilson_interval(float((success & among).sum()), n, patients)
+    if interval is None:
+        return MetricValue(value=None, method=f"undefined: {why}")
+    method = f"95 % interval: Wilson, n = {patients} patients"
+    if patients < n:
+        method += f" and not {n} films, since films of a patient are not independent"
+    return MetricValue(value=float((success & among).sum() / n), ci_low=interval[0], ci_high=interval[1], method=method)
+
+
+def _n_patients(cases: Cases, among: npt.NDArray[np.bool_]) -> int:
+    return len({patient for patient, counted in zip(cases.patients, among, strict=True) if counted})
+
+
+# ---- one epoch ------------------------------------------------------------------------------------------------------------
+
+
+def epoch_metrics(labels: npt.ArrayLike, probabilities: npt.ArrayLike, class_names: Sequence[str]) -> dict[str, Any]:
+    """The validation metrics of an :class:`~mammo_core.runs.schema.EpochRecord`, point values only.
+
+    Parameters
+    ----------
+    labels : int array, shape (n,)
+        Class index of each film.
+    probabilities : float array, shape (n, K)
+        Softmax outputs. Where one is not finite, nothing can be ranked and every value is ``None``.
+
+    Returns
+    -------
+    dict
+        ``val_balanced_acc, val_kappa_quadratic, val_macro_f1, val_auc_ovr, val_recall {class: r}, predicted_share {class: s}``;
+        floats, or ``None`` where undefined.
+    """
+    truth, scores = np.asarray(labels, dtype=np.intp), np.asarray(probabilities, dtype=np.float64)
+    n, k = len(truth), len(class_names)
+    if n == 0 or not np.isfinite(scores).all():
+        nothing = dict.fromkeys(class_names)
+        names = ("val_balanced_acc", "val_kappa_quadratic", "val_macro_f1", "val_auc_ovr")
+        return {**dict.fromkeys(names), "val_recall": nothing, "predicted_share": dict(nothing)}
+    cases = Cases(truth, scores.argmax(axis=1), scores, tuple(map(str, range(n))), tuple(class_names), False)
+    everyone = Weights(np.ones((1, n)), np.arange(n))
+    confusion = formulas.confusion_matrix(truth, cases.predicted, k)[None]
+    found = headline_statistics(cases, confusion, class_aucs(cases, everyone))
+    recall, share = formulas.recalls(confusion)[0], confusion[0].sum(axis=0) / n
+    return {
+        "val_balanced_acc": _or_none(found["balanced_accuracy"][0]),
+        "val_kappa_quadratic": _or_none(found["kappa_quadratic"][0]),
+        "val_macro_f1": _or_none(found["macro_f1"][0]),
+        "val_auc_ovr": _or_none(found["auc_ovr_macro"][0]),
+        "val_recall": {name: _or_none(recall[index]) for index, name in enumerate(class_names)},
+        "predicted_share": {name: float(share[index]) for index, name in enumerate(class_names)},
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

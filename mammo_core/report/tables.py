@@ -1,0 +1,126 @@
+"""Tables for papers and spreadsheets: the seed table as numbers, Markdown and LaTeX, and CSV that no spreadsheet executes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mammo_core.analysis.metrics import TITLES
+from mammo_core.analysis.variance import SD_DEFINITION, describe
+from mammo_core.runs.schema import HEADLINE_METRICS
+from mammo_core.settings import RESEARCH_ONLY
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""First characters at which a spreadsheet takes a cell for a formula or splits it."""
+
+LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+}
+
+
+def safe_csv(table: pd.DataFrame) -> bytes:
+    """CSV as UTF-8, with an apostrophe before text that a spreadsheet would run as a formula; numbers stay as they are.
+
+    Source
+    ------
+    OWASP, "CSV Injection": cells that begin with ``=``, ``+``, ``-``, ``@``, tab or carriage return.
+    """
+    safe = table.rename(columns=lambda name: _harmless(str(name)))
+    for position, column in enumerate(safe.columns):
+        if not pd.api.types.is_numeric_dtype(safe.dtypes.iloc[position]):
+            safe = safe.astype({column: object})
+            safe[column] = [_harmless(cell) for cell in safe[column]]
+    return safe.to_csv(index=False, lineterminator="\n").encode("utf-8")
+
+
+def _harmless(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+
+
+def seed_numbers(summary: Mapping[str, Any]) -> pd.DataFrame:
+    """The runs of ``summarise_experiment`` with all metrics in full precision, then mean, SD (n-1) and n; for CSV."""
+    names = list(summary["metrics"])
+    rows = [
+        {key: run[key] for key in ("run", "seed", "fold", "best_epoch", "epochs_run")}
+        | {name: run["metrics"][name] for name in names}
+        for run in summary["runs"]
+    ]
+    table = pd.DataFrame(rows, columns=["run", "seed", "fold", "best_epoch", "epochs_run", *names])
+    ends = [
+        {"run": label} | {name: summary["metrics"][name][key] for name in names}
+        for label, key in (("mean", "mean"), ("SD (n-1)", "sd"), ("n", "n"))
+    ]
+    whole = pd.concat([table, pd.DataFrame(ends, columns=table.columns)], ignore_index=True).astype(
+        dict.fromkeys(("seed", "fold", "best_epoch", "epochs_run"), "Int64")
+    )
+    return whole.assign(note=RESEARCH_ONLY)
+
+
+def seed_table(summary: Mapping[str, Any], metrics: Sequence[str] = HEADLINE_METRICS, digits: int = 3) -> pd.DataFrame:
+    """The same for reading: one row a run, the last one ``0.696 ± 0.032 (n = 3, SD n-1)``; all cells are text."""
+    shown = [name for name in metrics if name in summary["metrics"]]
+    has_folds = any(run["fold"] is not None for run in summary["runs"])
+    rows = []
+    for run in summary["runs"]:
+        row = {"Seed": str(run["seed"])}
+        if has_folds:
+            row["Fold"] = "" if run["fold"] is None else str(run["fold"])
+        row["Best epoch"] = str(run["best_epoch"])
+        rows.append(row | {TITLES.get(name, name): _number(run["metrics"][name], digits) for name in shown})
+    if summary["runs"]:
+        last = dict.fromkeys(rows[0], "") | {"Seed": "Mean ± SD"}
+        rows.append(last | {TITLES.get(n, n): describe(summary["metrics"][n]["values"]).text(digits) for n in shown})
+    return pd.DataFrame(rows)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "undefined" if value is None else f"{value:.{digits}f}"
+
+
+def to_markdown(table: pd.DataFrame, words: Sequence[str] = ()) -> str:
+    """A Markdown table; the first column and those of ``words`` to the left, the numbers to the right."""
+    cells = [[_markdown(cell) for cell in row] for row in table.to_numpy().tolist()]
+    head = [_markdown(name) for name in table.columns]
+    marks = ["---" if index == 0 or name in words else "---:" for index, name in enumerate(table.columns)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, marks, *cells])
+
+
+def _markdown(cell: Any) -> str:
+    return " ".join(str(cell).split()).replace("\\", "\\\\").replace("|", "\\|")
+
+
+def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
+    """A ``table`` environment that needs no package; every cell is escaped."""
+    rows = [list(table.columns), *table.to_numpy().tolist()]
+    lines = [" & ".join(escape_latex(str(cell)) for cell in row) + r" \\" for row in rows]
+    body = "\n".join([r"\hline", lines[0], r"\hline", *lines[1:-1], r"\hline", *lines[-1:], r"\hline"])
+    return (
+        f"% {RESEARCH_ONLY}\n\\begin{{table}}\n\\centering\n\\caption{{{escape_latex(caption)}}}\n\\label{{{label}}}\n"
+        f"\\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}\n{body}\n\\end{{tabular}}\n\\end{{table}}\n"
+    )
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it stands."""
+    return "".join(LATEX_SPECIAL.get(sign, sign) for sign in text)
+
+
+def seed_caption(summary: Mapping[str, Any]) -> str:
+    """What a reader must know beside the seed table."""
+    listed = ", ".join(str(run["run"]) for run in summary["runs"])
+    return (
+        f"Validation metrics of {summary['experiment']} at each run's best epoch (lowest validation loss); runs: {listed}; "
+        f"{SD_DEFINITION}, n = {summary['n']}. {RESEARCH_ONLY}."
+    )
