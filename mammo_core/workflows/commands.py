@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mammo_core.config import load_preset, parse_overrides
 from mammo_core.data.manifest import load_dataset
 from mammo_core.data.splits import SplitPlan, save_split, split_dataset
 from mammo_core.errors import RunBusy, RunNotFound
-from mammo_core.report.tables import number_text
 from mammo_core.runs.run_dir import RunDir, experiment_runs, find_run
+from mammo_core.runs.schema import MetricsFile
 from mammo_core.settings import Workspace
 from mammo_core.storage import is_locked
 from mammo_core.workflows.launch import LaunchPlan, create_run, plan_runs
 
 log = logging.getLogger(__name__)
+
+STOPPED = 130
+"""Exit code of a run that was asked to stop; the ones after it are not started."""
 
 
 def train_dir(workspace: Workspace, folder: Path) -> int:
@@ -27,19 +30,10 @@ def train_dir(workspace: Workspace, folder: Path) -> int:
     return train(workspace, find_run(workspace, str(folder)))
 
 
-def train_experiment(
-    workspace: Workspace,
-    *,
-    dataset: str,
-    splits: Sequence[str],
-    preset: str,
-    overrides: Sequence[str],
-    seeds: Sequence[int],
-    experiment: str | None = None,
-    cv_folds: int | None = None,
-    override_reason: str | None = None,
-) -> int:
-    """Create every run that is asked for and train them one after another; returns the first exit code that is not 0.
+def train_experiment(workspace: Workspace, plan: LaunchPlan, cv_folds: int | None = None) -> int:
+    """Create every run of ``plan`` and train them one after another; returns the first exit code that is not 0.
+
+    ``cv_folds`` adds a k-fold split of the data set, made here unless it exists.
 
     Raises
     ------
@@ -50,32 +44,24 @@ def train_experiment(
 
     if is_locked(workspace.slot_lock):
         raise RunBusy("Another training holds this machine's training slot. Wait for it to end, or stop it.")
-    chosen = load_preset(preset)
-    name = experiment or f"{dataset}_{chosen.name}"
-    plan = LaunchPlan(
-        dataset=dataset,
-        splits=[*splits, *_fold_split(workspace, dataset, name, cv_folds)],
-        experiment=name,
-        settings={**chosen.settings, **parse_overrides(overrides)},
-        seeds=seeds,
-        override_reason=override_reason,
-    )
-    runs = [create_run(workspace, planned, override_reason) for planned in plan_runs(workspace, plan)]
+    plan = replace(plan, splits=[*plan.splits, *_fold_split(workspace, plan, cv_folds)])
+    runs = [create_run(workspace, planned, plan.override_reason) for planned in plan_runs(workspace, plan)]
     codes = []
     for number, run in enumerate(runs, start=1):
         log.info("Run %d of %d: %s", number, len(runs), run.id)
         codes.append(train(workspace, run))
-        if codes[-1] == 130:
+        if codes[-1] == STOPPED:
             break
     return next((code for code in codes if code), 0)
 
 
-def _fold_split(workspace: Workspace, dataset: str, experiment: str, folds: int | None) -> list[str]:
+def _fold_split(workspace: Workspace, plan: LaunchPlan, folds: int | None) -> list[str]:
     if folds is None:
         return []
-    name = f"{experiment}_{folds}folds"
+    name = f"{plan.experiment}_{folds}folds"
     if not workspace.split(name).exists():
-        save_split(workspace, name, split_dataset(load_dataset(workspace, dataset), SplitPlan(scheme="kfold", folds=folds)))
+        dataset = load_dataset(workspace, plan.dataset)
+        save_split(workspace, name, split_dataset(dataset, SplitPlan(scheme="kfold", folds=folds)))
     return [name]
 
 
@@ -106,6 +92,20 @@ def comparison_lines(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"{group['name']}: n = {group['n']} runs")
         for metric, found in group["metrics"].items():
             spread = "" if found["sd"] is None else f" ± {number_text(found['sd'])} (SD n-1)"
-            interval = "" if found["ci_low"] is None else f", 95 % {number_text(found['ci_low'])} to {number_text(found['ci_high'])}"
+            low, high = found["ci_low"], found["ci_high"]
+            interval = "" if low is None else f", 95 % {number_text(low)} to {number_text(high)}"
             lines.append(f"  {metric}: {number_text(found['mean'])}{spread}{interval}")
     return [*lines, *(f"Warning: {warning}" for warning in result["warnings"])]
+
+
+def metric_rows(metrics: MetricsFile) -> list[tuple[str, str, str, str]]:
+    """Metric, value, 95 % interval and method, for a terminal table."""
+    rows = []
+    for name, found in metrics.metrics.items():
+        interval = "" if found.ci_low is None else f"{number_text(found.ci_low)} to {number_text(found.ci_high)}"
+        rows.append((name, number_text(found.value), interval, found.method))
+    return rows
+
+
+def number_text(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"

@@ -97,7 +97,8 @@ def prepare_rows(
 ) -> PreparedSplit:
     """Decode and cache the films of ``rows`` (manifest columns and ``split``)."""
     cache = FilmCache(workspace.cache)
-    items = [(image_id, dataset.film_path(image_id)) for image_id in rows["image_id"]]
+    paths = dataset.film_paths()
+    items = [(image_id, paths[image_id]) for image_id in rows["image_id"]]
     index = prepare_all(cache, items, config.image_size, workers=physical_cores(), progress=progress)
     kept = rows[rows["image_id"].isin(index.keys)].reset_index(drop=True)
     prepared = PreparedSplit(

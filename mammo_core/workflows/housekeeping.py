@@ -51,21 +51,17 @@ def move_to_trash(workspace: Workspace, run: RunDir) -> Path:
     for request in queue.list_requests(workspace):
         if request.state == "waiting" and request.arguments.get("run") == run.id:
             queue.cancel(workspace, request.id)
-    target = workspace.trash / f"{time.strftime('%Y%m%d-%H%M%S')}__{run.experiment}__{run.name}"
-    workspace.trash.mkdir(exist_ok=True)
-    while target.exists():
-        target = target.with_name(target.name + "_")
-    run.path.rename(target)
-    return target
+    place = workspace.trash / time.strftime("%Y%m%d-%H%M%S") / run.experiment / run.name
+    while place.exists():
+        place = place.parents[1].with_name(f"{place.parents[1].name}_") / run.experiment / run.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    run.path.rename(place)
+    return place
 
 
 def list_trash(workspace: Workspace) -> list[Path]:
-    """What lies in the trash, newest first."""
-    return (
-        sorted((path for path in workspace.trash.glob("*__*__*") if path.is_dir()), reverse=True)
-        if workspace.trash.is_dir()
-        else []
-    )
+    """The runs in the trash, ``<when>/<experiment>/<run>``, last deleted first."""
+    return sorted((path for path in workspace.trash.glob("*/*/*") if path.is_dir()), reverse=True)
 
 
 def put_back(workspace: Workspace, trashed: Path) -> RunDir:
@@ -76,12 +72,14 @@ def put_back(workspace: Workspace, trashed: Path) -> RunDir:
     MammoError
         Another run has taken its place meanwhile, or that is not a folder of the trash.
     """
-    parts = trashed.name.split("__", 2)
-    if trashed.parent != workspace.trash or len(parts) != 3 or not trashed.is_dir():
+    if trashed not in list_trash(workspace):
         raise MammoError(f"{trashed.name!r} is not in the trash any more. Reload the page.")
-    target = workspace.experiment(parts[1]) / parts[2].rstrip("_")
+    target = workspace.experiment(trashed.parent.name) / trashed.name
     if target.exists():
-        raise MammoError(f"A run {parts[1]}/{target.name} stands where the deleted one stood. Delete or rename that one first.")
+        raise MammoError(
+            f"A run {target.parent.name}/{target.name} stands where the deleted one stood; expected that place to be free. "
+            "Delete that run first."
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     trashed.rename(target)
     return RunDir(target)
@@ -89,10 +87,10 @@ def put_back(workspace: Workspace, trashed: Path) -> RunDir:
 
 def empty_trash(workspace: Workspace) -> int:
     """Erase what lies in the trash for good; returns the bytes freed."""
-    freed = 0
-    for path in list_trash(workspace):
-        freed += folder_size(path)
-        shutil.rmtree(path)
+    if not workspace.trash.is_dir():
+        return 0
+    freed = folder_size(workspace.trash)
+    shutil.rmtree(workspace.trash)
     return freed
 
 

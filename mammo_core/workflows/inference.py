@@ -14,8 +14,8 @@ from mammo_core.training.batches import BatchLoader
 from mammo_core.training.checkpoint import load_checkpoint
 from mammo_core.training.engine import infer
 from mammo_core.training.models import choose_device
-from mammo_core.workflows.predictions import prediction_table
 from mammo_core.workflows.films import prepare_rows
+from mammo_core.workflows.predictions import prediction_table
 
 
 def run_rows(workspace: Workspace, run: RunDir, part: str) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Long work that is not training: each kind of request and the function that does it.
 
 The supervisor starts ``python -m mammo_core job --request ID``, a child process, so that a crash of a decoder or a full memory
-ends that job and nothing else. A handler reports its progress, returns what it made, and raises ``MammoError`` for what went wrong.
+ends that job and nothing else. A handler reports its progress, returns what it made, and raises ``MammoError`` for what went
+wrong.
 """
 
 from __future__ import annotations

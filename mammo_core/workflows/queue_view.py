@@ -116,7 +116,12 @@ def _reason(card: RunCard, message: str) -> str:
 
 def _ended_job(request: Request) -> EndedItem:
     return EndedItem(
-        request.title, LIGHT_ENDS[request.state], request.message, request.finished_at or request.created_at, None, request
+        request.title,
+        LIGHT_ENDS[request.state],
+        request.message if request.state == "failed" else "",
+        request.finished_at or request.created_at,
+        None,
+        request,
     )
 
 

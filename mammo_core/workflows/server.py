@@ -17,6 +17,7 @@ def serve(workspace: Workspace, port: int, *, open_browser: bool) -> int:
     command = [sys.executable, "-m", "streamlit", "run", str(PROJECT_ROOT / "app.py"), "--server.port", str(port)]
     command += ["--server.headless", "false" if open_browser else "true"]
     try:
-        return subprocess.run(command, cwd=PROJECT_ROOT, env={**os.environ, HOME_VARIABLE: str(workspace.home)}, check=False).returncode
+        environment = {**os.environ, HOME_VARIABLE: str(workspace.home)}
+        return subprocess.run(command, cwd=PROJECT_ROOT, env=environment, check=False).returncode
     except KeyboardInterrupt:
         return 0

@@ -199,6 +199,8 @@ def start_child(command: list[str], workspace: Workspace) -> subprocess.Popen[by
     """Start a job in a process group of its own, at low priority, with capped threads; its output goes to a log file."""
     threads = str(physical_cores())
     environment = {**os.environ, HOME_VARIABLE: str(workspace.home), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    # Idle OpenMP threads otherwise spin, which starves the pages (and the training itself) when the cores are shared.
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")]))
     with (workspace.queue / "jobs.log").open("ab") as output:
         return subprocess.Popen(

@@ -34,8 +34,8 @@ from mammo_core.training.engine import Engine, EpochOutcome, Stopped
 from mammo_core.training.models import Normalisation, choose_device, new_model, normalisation_of
 from mammo_core.training.weights import find_weights, load_into
 from mammo_core.workflows.environment import describe_environment
-from mammo_core.workflows.predictions import prediction_table, write_evaluation
 from mammo_core.workflows.films import PreparedSplit, prepare_split
+from mammo_core.workflows.predictions import prediction_table, write_evaluation
 from mammo_core.workflows.results import write_figures, write_summary
 from mammo_core.workflows.run_writer import RunWriter
 

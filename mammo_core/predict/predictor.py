@@ -1,0 +1,295 @@
+"""One film, one or several trained runs, one answer - with everything that is needed to doubt it.
+
+A film is prepared by the function that prepared the training films, with the canvas each checkpoint was trained on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mammo_core.data.decode_worker import pixel_sha256
+from mammo_core.data.film import Film
+from mammo_core.data.preprocess import PreparedFilm, prepare
+from mammo_core.data.sandbox import DecodePool, Job
+from mammo_core.errors import ConfigError, DataError, FilmUnreadable, MammoError
+from mammo_core.explain.gradcam import CamMap, MapAlarms, alarms, cell_pixels, explain, to_film
+from mammo_core.predict.ensemble import combine, combine_unfamiliar
+from mammo_core.predict.members import Member, check_alike, load_member, origin_of, training_films
+from mammo_core.predict.unfamiliar import Unfamiliar
+from mammo_core.runs.run_dir import RunDir, find_run
+from mammo_core.settings import Workspace
+from mammo_core.training.batches import to_float
+from mammo_core.training.models import choose_device, features_and_logits, normalise
+
+PHANTOM_VENDOR = "MammoTrace phantom"
+"""Begins the manufacturer of the app's own synthetic films."""
+ID_DIGITS = 12
+"""Of a film's content hash, used in place of its name: one in 10^14 pairs of films shares them."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the runs say about one film. It holds no file name and nothing about a patient."""
+
+    film_id: str
+    """First digits of the SHA-256 of the film's display values."""
+    predicted: str
+    probabilities: dict[str, float]
+    """Mean over the runs, sums to 1."""
+    per_run: dict[str, dict[str, float]]
+    spread: float | None
+    """SD (n-1) of the predicted class's probability over the runs; ``None`` for one run."""
+    agreement: str
+    unfamiliar: Unfamiliar
+    warnings: tuple[str, ...]
+    steps: tuple[str, ...]
+    """What was read and done to the film, one sentence each."""
+    runs: tuple[str, ...]
+    task: str
+    origins: tuple[dict[str, Any], ...]
+    """Of each run: architecture, epoch, data set, split hash, training films and patients, date."""
+    made_at: str
+    """Local date and time, ISO 8601 without zone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What influenced one class's score on one film, over all runs."""
+
+    map: npt.NDArray[np.float32]
+    """``(H, W)`` in [0, 1] on the film as it was read: the mean of the runs' relative maps."""
+    cams: tuple[CamMap, ...]
+    """One for each run, on its canvas."""
+    alarms: MapAlarms
+    """Mean over the runs."""
+    statement: str
+    cell_mm: tuple[float, float] | None
+    """Height and width of one cell of the first run's map in the breast; ``None`` where the file states no spacing."""
+
+    @property
+    def empty(self) -> bool:
+        return all(cam.empty for cam in self.cams)
+
+    @property
+    def class_name(self) -> str:
+        return self.cams[0].class_name
+
+
+class Predictor:
+    """Trained runs, loaded and ready. Threads may share one: a lock lets one of them use the models at a time."""
+
+    def __init__(self, members: Sequence[Member], device: torch.device, known_films: dict[str, list[str]]) -> None:
+        self.members = tuple(members)
+        self.device = device
+        self._known_films = known_films
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(cls, workspace: Workspace, runs: Sequence[str | RunDir], device: str = "auto") -> Predictor:
+        """Load the best checkpoint of each run.
+
+        Raises
+        ------
+        RunNotFound, ConfigError
+            No such run; no run at all.
+        CheckpointMismatch
+            A checkpoint is missing or broken, was trained with another preprocessing, or is of another task or other classes
+            than the first.
+        """
+        found = [run if isinstance(run, RunDir) else find_run(workspace, run) for run in runs]
+        distinct = list({run.path.resolve(): run for run in found}.values())
+        if not distinct:
+            raise ConfigError("No run was named; a prediction needs at least one that has finished an epoch. Choose a run.")
+        target = choose_device(device)
+        members = [load_member(run, target) for run in distinct]
+        check_alike(members)
+        return cls(members, target, training_films(workspace, members))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.members[0].checkpoint.class_names
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        return tuple(member.run.id for member in self.members)
+
+    def predict(self, film: Film) -> Prediction:
+        """Probabilities, spread, whether the film is unfamiliar, and what was done to it.
+
+        Raises
+        ------
+        DataError
+            A model answers with numbers that are not finite.
+        """
+        prepared = self._prepared(film)
+        per_run: dict[str, dict[str, float]] = {}
+        verdicts: dict[str, Unfamiliar | str] = {}
+        with self._lock:
+            for member in self.members:
+                features, probabilities = self._forward(member, prepared[member.checkpoint.config.image_size])
+                per_run[member.run.id] = dict(zip(self.class_names, probabilities.tolist(), strict=True))
+                guard = member.guard
+                verdicts[member.run.id] = guard if isinstance(guard, str) else guard.judge(features)
+        opinion = combine(per_run)
+        first = prepared[self.members[0].checkpoint.config.image_size]
+        unfamiliar = combine_unfamiliar(verdicts)
+        digest = pixel_sha256(film.pixels)
+        own_warnings = self._warnings(film, digest, unfamiliar, "" if opinion.is_unanimous else opinion.agreement)
+        return Prediction(
+            film_id=digest[:ID_DIGITS],
+            predicted=opinion.predicted,
+            probabilities=opinion.probabilities,
+            per_run=per_run,
+            spread=opinion.spread,
+            agreement=opinion.agreement,
+            unfamiliar=unfamiliar,
+            warnings=(*own_warnings, *first.warnings),
+            steps=first.steps,
+            runs=self.runs,
+            task=self.members[0].checkpoint.config.task,
+            origins=tuple(origin_of(member.checkpoint) for member in self.members),
+            made_at=time.strftime("%Y-%m-%d %H:%M"),
+        )
+
+    def explain(self, film: Film, class_name: str, method: str = "gradcam") -> Explanation:
+        """Which parts of the film influenced the score for ``class_name``.
+
+        Raises
+        ------
+        ConfigError
+            Unknown class or method, or an architecture without a layer to take a map from.
+        """
+        if class_name not in self.class_names:
+            raise ConfigError(f"The model knows no class {class_name!r}; expected one of {', '.join(self.class_names)}.")
+        prepared = self._prepared(film)
+        index = self.class_names.index(class_name)
+        cams, maps, found = [], [], []
+        with self._lock:
+            for member in self.members:
+                view = prepared[member.checkpoint.config.image_size]
+                cam = explain(member.model, member.checkpoint.normalisation, view.pixels, index, method, class_name)
+                cams.append(cam)
+                maps.append(to_film(cam, view.geometry))
+                found.append(alarms(cam, view))
+        statement = cams[0].statement if len(cams) == 1 else _joint_statement(cams)
+        spacing = film.facts.pixel_spacing_mm
+        rows, columns = cell_pixels(cams[0], prepared[self.members[0].checkpoint.config.image_size].geometry)
+        return Explanation(
+            map=np.mean(maps, axis=0, dtype=np.float32),
+            cams=tuple(cams),
+            alarms=MapAlarms(_mean([a.outside_breast for a in found]), _mean([a.on_border for a in found])),
+            statement=statement,
+            cell_mm=(rows * spacing[0], columns * spacing[1]) if spacing else None,
+        )
+
+    def _prepared(self, film: Film) -> dict[tuple[int, int], PreparedFilm]:
+        return {size: prepare(film, size) for size in {member.checkpoint.config.image_size for member in self.members}}
+
+    def _forward(self, member: Member, prepared: PreparedFilm) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+        """Pooled features ``(F,)`` and probabilities ``(K,)``."""
+        films = to_float(torch.from_numpy(prepared.pixels.copy())[None, None], self.device)
+        with torch.inference_mode():
+            features, logits = features_and_logits(member.model, normalise(films, member.checkpoint.normalisation))
+            probabilities = logits[0].cpu().double().softmax(0).numpy()  # MPS has no float64
+        if not np.isfinite(probabilities).all():
+            raise DataError(
+                f"{member.run.id} answers with numbers that are not finite, so its weights are damaged. Use another run."
+            )
+        return features[0].float().cpu().numpy(), probabilities
+
+    def _warnings(self, film: Film, digest: str, unfamiliar: Unfamiliar, disagreement: str) -> list[str]:
+        found = []
+        if unfamiliar.flagged:
+            found.append(f"This film is unlike those the model knows, so its probabilities mean little. {unfamiliar.reason}")
+        if disagreement:
+            found.append(disagreement)
+        synthetic = any(member.checkpoint.origin.get("synthetic") for member in self.members)
+        if synthetic and not (film.facts.vendor or "").startswith(PHANTOM_VENDOR):
+            found.append(
+                "The model was trained on synthetic phantom films only: what it says about a film of a patient means nothing."
+            )
+        if digest in self._known_films:
+            runs = ", ".join(self._known_films[digest])
+            found.append(
+                f"This film was among the training films of {runs}, so the answer says nothing about how good the model is."
+            )
+        return found
+
+
+def predict_each(
+    predictor: Predictor, paths: Sequence[Path], progress: Callable[[int, int], None] | None = None
+) -> Iterator[tuple[Path, Film | None, Prediction | MammoError]]:
+    """Read foreign files in a disposable child process and predict them, in order; an error is a result, not an exception."""
+    with DecodePool(1) as pool:
+        for number, (job, result) in enumerate(pool.map(Job("film", path) for path in paths), start=1):
+            if isinstance(result, Film):
+                yield job.path, result, _predicted(predictor, result)
+            elif isinstance(result, FilmUnreadable):
+                yield job.path, None, result
+            if progress is not None:
+                progress(number, len(paths))
+
+
+def _predicted(predictor: Predictor, film: Film) -> Prediction | MammoError:
+    try:
+        return predictor.predict(film)
+    except MammoError as error:
+        return error
+
+
+def predict_paths(
+    predictor: Predictor, paths: Sequence[Path], progress: Callable[[int, int], None] | None = None
+) -> list[dict[str, Any]]:
+    """The document of ``predict --json``: one entry a file, in the order given, with ``error`` where one failed."""
+    return [as_row(str(path), result, predictor.runs) for path, _, result in predict_each(predictor, paths, progress)]
+
+
+def as_row(image: str, result: Prediction | MammoError, runs: Sequence[str]) -> dict[str, Any]:
+    """One entry of ``predict --json``."""
+    if isinstance(result, Prediction):
+        return {
+            "image": image,
+            "predicted": result.predicted,
+            "probabilities": result.probabilities,
+            "spread": result.spread,
+            "unfamiliar": result.unfamiliar.to_json(),
+            "warnings": list(result.warnings),
+            "runs": list(result.runs),
+            "error": None,
+            "film_id": result.film_id,
+            "per_run": result.per_run,
+            "agreement": result.agreement,
+            "steps": list(result.steps),
+        }
+    return {
+        "image": image,
+        "predicted": None,
+        "probabilities": {},
+        "spread": None,
+        "unfamiliar": Unfamiliar(None, None, None, "The film was not read.").to_json(),
+        "warnings": [],
+        "runs": list(runs),
+        "error": str(result),
+    }
+
+
+def _joint_statement(cams: Sequence[CamMap]) -> str:
+    shown = [cam for cam in cams if not cam.empty]
+    if not shown:
+        return cams[0].statement
+    without = f"; {len(cams) - len(shown)} of them found no positive evidence" if len(shown) < len(cams) else ""
+    return f"{shown[0].statement} Mean of {len(cams)} runs{without}."
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,216 @@
+"""One prediction as a file to keep: JSON, a picture, or one page of PDF.
+
+None of them names a patient or a file; the film goes by the first digits of its content hash. Each says that it is for
+research only.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import matplotlib
+from PIL import Image
+from reportlab.lib.colors import HexColor
+from reportlab.lib.enums import TA_LEFT
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import Flowable, Frame, KeepInFrame, Paragraph, Spacer, Table, TableStyle
+from reportlab.platypus import Image as Picture
+
+from mammo_core.data.film import Film
+from mammo_core.explain.rendering import OverlayStyle, Panel, png_bytes, side_by_side
+from mammo_core.predict.predictor import Explanation, Prediction
+from mammo_core.settings import RESEARCH_ONLY
+
+SCORE_NOTE = "Scores are softmax outputs, not the probability of a disease."
+PICTURE_HEIGHT = 1100
+"""Pixels of the films in PNG and PDF; about 200 ppi on the page."""
+MARGIN = 16 * mm
+FONT, BOLD = "DejaVuSans", "DejaVuSans-Bold"
+BAR_COLOUR = HexColor("#0072B2")
+GREY = HexColor("#555555")
+
+
+def prediction_json(prediction: Prediction, explanation: Explanation | None = None) -> bytes:
+    """UTF-8 JSON with all numbers of the prediction."""
+    content: dict[str, object] = {
+        "disclaimer": RESEARCH_ONLY,
+        "note": SCORE_NOTE,
+        "film_id": prediction.film_id,
+        "made_at": prediction.made_at,
+        "task": prediction.task,
+        "predicted": prediction.predicted,
+        "probabilities": prediction.probabilities,
+        "spread": prediction.spread,
+        "agreement": prediction.agreement,
+        "per_run": prediction.per_run,
+        "unfamiliar": prediction.unfamiliar.to_json(),
+        "warnings": list(prediction.warnings),
+        "steps": list(prediction.steps),
+        "runs": list(prediction.runs),
+        "models": list(prediction.origins),
+        "map": None if explanation is None else map_facts(explanation),
+    }
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def map_facts(explanation: Explanation) -> dict[str, object]:
+    """What a map is, as JSON-able values."""
+    return {
+        "class": explanation.class_name,
+        "method": explanation.cams[0].method,
+        "statement": explanation.statement,
+        "empty": explanation.empty,
+        "layers": [cam.layer for cam in explanation.cams],
+        "cells": [list(cam.cells) for cam in explanation.cams],
+        "cell_mm": list(explanation.cell_mm) if explanation.cell_mm else None,
+        "raw_min": [cam.raw_min for cam in explanation.cams],
+        "raw_max": [cam.raw_max for cam in explanation.cams],
+        "outside_breast": explanation.alarms.outside_breast,
+        "on_border": explanation.alarms.on_border,
+        "alarms": list(explanation.alarms.sentences),
+    }
+
+
+def prediction_png(
+    film: Film, prediction: Prediction, explanation: Explanation, style: OverlayStyle | None = None, max_height: int | None = None
+) -> bytes:
+    """PNG of the film beside its map, with the result below; ``max_height`` as in :func:`side_by_side`."""
+    lines = [
+        headline(prediction),
+        scores_line(prediction),
+        explanation.statement,
+        *explanation.alarms.sentences,
+        *prediction.warnings,
+        f"Film {prediction.film_id}. Model {', '.join(prediction.runs)}. {prediction.made_at}.",
+    ]
+    pixels = side_by_side(Panel(film.pixels, explanation.map, lines), style, max_height)
+    return png_bytes(pixels, f"{headline(prediction)} {explanation.statement}")
+
+
+def headline(prediction: Prediction) -> str:
+    """The result in one sentence."""
+    score = prediction.probabilities[prediction.predicted]
+    if prediction.spread is None:
+        return f"Predicted {prediction.predicted}, score {score:.2f}."
+    return f"Predicted {prediction.predicted}, score {score:.2f}, SD {prediction.spread:.2f} over {len(prediction.runs)} runs."
+
+
+def scores_line(prediction: Prediction) -> str:
+    return "  ".join(f"{name} {value:.2f}" for name, value in prediction.probabilities.items())
+
+
+def prediction_pdf(film: Film, prediction: Prediction, explanation: Explanation | None = None) -> bytes:
+    """One A4 page: result, scores, map, warnings, what was done to the film, and which model says so."""
+    _register_fonts()
+    buffer = io.BytesIO()
+    page = Canvas(buffer, pagesize=A4, invariant=True)
+    page.setTitle(f"MammoTrace prediction of film {prediction.film_id}")
+    page.setSubject(RESEARCH_ONLY)
+    page.setAuthor("MammoTrace")
+    width, height = A4
+    page.setFont(BOLD, 9)
+    page.setFillColor(GREY)
+    for baseline in (height - 11 * mm, 9 * mm):
+        page.drawCentredString(width / 2, baseline, RESEARCH_ONLY)
+    frame = Frame(MARGIN, 14 * mm, width - 2 * MARGIN, height - 28 * mm, 0, 0, 0, 0)
+    content = KeepInFrame(frame.width, frame.height, _page_content(film, prediction, explanation, frame.width), mode="shrink")
+    frame.addFromList([content], page)
+    page.showPage()
+    page.save()
+    return buffer.getvalue()
+
+
+def _page_content(film: Film, prediction: Prediction, explanation: Explanation | None, width: float) -> list[Flowable]:
+    unfamiliar = prediction.unfamiliar
+    familiar = {True: "Unlike the validation films.", False: "Like the validation films.", None: "Not judged."}[
+        unfamiliar.flagged
+    ]
+    return [
+        _text("MammoTrace prediction", 15, bold=True),
+        _text(f"Film {prediction.film_id}, {prediction.made_at}", 8, grey=True),
+        Spacer(0, 3 * mm),
+        _text(headline(prediction), 12, bold=True),
+        _text(f"{prediction.agreement} {SCORE_NOTE}".strip(), 8, grey=True),
+        Spacer(0, 2 * mm),
+        _score_table(prediction, width),
+        Spacer(0, 3 * mm),
+        *_map_content(film, explanation, width),
+        *_section("Is the film familiar?", [f"{familiar} {unfamiliar.reason}"]),
+        *_section("Warnings", prediction.warnings or ["None."]),
+        *_section("What was done to the film", prediction.steps),
+        *_section(
+            "Which model", [_model_line(run, origin) for run, origin in zip(prediction.runs, prediction.origins, strict=True)]
+        ),
+    ]
+
+
+def _model_line(run: str, origin: dict[str, object]) -> str:
+    parts = [
+        f"{run}: {origin.get('arch')}, best epoch {origin.get('epoch')}",
+        f"trained on {origin.get('train_films', '?')} films of {origin.get('train_patients', '?')} patients of "
+        f"{origin.get('dataset') or 'an unknown data set'}" + (" (synthetic)" if origin.get("synthetic") else ""),
+        f"split {str(origin.get('split_sha256', 'unknown'))[:12]}",
+        f"made {origin.get('created_at', 'on an unknown date')}",
+    ]
+    return ", ".join(parts) + "."
+
+
+def _map_content(film: Film, explanation: Explanation | None, width: float) -> list[Flowable]:
+    if explanation is None:
+        return []
+    picture = Image.fromarray(side_by_side(Panel(film.pixels, explanation.map), max_height=PICTURE_HEIGHT))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    buffer.seek(0)
+    shown = min(width, 125 * mm * picture.width / picture.height)
+    flowable = Picture(buffer, width=shown, height=shown * picture.height / picture.width)
+    return [flowable, *_section("What the map shows", [explanation.statement, *explanation.alarms.sentences])]
+
+
+def _score_table(prediction: Prediction, width: float) -> Table:
+    rows = [
+        [_text(name, 9), _bar(value, width * 0.5), _text(f"{value:.3f}", 9)] for name, value in prediction.probabilities.items()
+    ]
+    table = Table(rows, colWidths=[width * 0.3, width * 0.55, width * 0.15], hAlign="LEFT")
+    table.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "MIDDLE"), ("TOPPADDING", (0, 0), (-1, -1), 1),
+                               ("BOTTOMPADDING", (0, 0), (-1, -1), 1), ("LEFTPADDING", (0, 0), (0, -1), 0)]))  # fmt: skip
+    return table
+
+
+def _bar(value: float, width: float) -> Table:
+    bar = Table([[""]], colWidths=[max(0.5, value * width)], rowHeights=[3 * mm], hAlign="LEFT")
+    bar.setStyle(TableStyle([("BACKGROUND", (0, 0), (-1, -1), BAR_COLOUR)]))
+    return bar
+
+
+def _section(title: str, sentences: Sequence[str]) -> list[Flowable]:
+    return [Spacer(0, 2 * mm), _text(title, 9, bold=True), *(_text(sentence, 8) for sentence in sentences)]
+
+
+def _text(text: str, size: float, *, bold: bool = False, grey: bool = False) -> Paragraph:
+    style = ParagraphStyle(
+        "text",
+        fontName=BOLD if bold else FONT,
+        fontSize=size,
+        leading=size * 1.3,
+        alignment=TA_LEFT,
+        textColor=GREY if grey else HexColor("#111111"),
+    )
+    return Paragraph(escape(text), style)
+
+
+def _register_fonts() -> None:
+    """The fonts that come with matplotlib: the ones built into PDF lack most scripts in which classes can be named."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    for name in (FONT, BOLD):
+        if name not in pdfmetrics.getRegisteredFontNames():
+            pdfmetrics.registerFont(TTFont(name, folder / f"{name}.ttf"))

@@ -1,0 +1,110 @@
+"""The report pack of some runs with the Grad-CAM figures that need their checkpoints and films."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mammo_core.data.manifest import load_dataset
+from mammo_core.errors import ConfigError, DataError, MammoError
+from mammo_core.explain.rendering import Panel, contact_sheet, png_bytes, reduced
+from mammo_core.predict.predictor import Predictor
+from mammo_core.report.figures import FORMATS, Format
+from mammo_core.report.report_pack import write_pack
+from mammo_core.runs.run_dir import RunDir, find_run
+from mammo_core.settings import Workspace
+from mammo_core.workflows.gallery import mapped_films
+from mammo_core.workflows.telling_films import map_caption, pick_films, predictions_of
+
+FILM_HEIGHT = 420
+"""Pixels of a film in the figure: 36 mm at 300 ppi."""
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class MadePack:
+    """What was written, and what could not be, as sentences."""
+
+    folder: Path
+    zip_path: Path
+    files: tuple[Path, ...]
+    problems: tuple[str, ...]
+
+
+def make_pack(
+    workspace: Workspace,
+    runs: Sequence[str],
+    out_dir: Path | None = None,
+    formats: Sequence[str] = ("png",),
+    progress: Progress | None = None,
+) -> MadePack:
+    """Write figures, tables, model cards and a zip of ``runs``.
+
+    Parameters
+    ----------
+    out_dir : folder, made if missing; ``None`` takes a new one named after date and time below ``reports``
+    formats : of ``png``, ``svg`` and ``pdf``; the Grad-CAM figure holds photographs and is always PNG
+
+    Raises
+    ------
+    ConfigError
+        An unknown format.
+    MammoError
+        No such run, or no run.
+    """
+    chosen: list[Format] = [name for name in FORMATS if name in formats]
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown or not chosen:
+        raise ConfigError(
+            f"The formats {', '.join(formats) or 'none'} cannot all be made; expected some of {', '.join(FORMATS)}."
+        )
+    found = [find_run(workspace, run) for run in runs]
+    folder = out_dir or _new_folder(workspace)
+    left_out: list[str] = []
+    draw = functools.partial(gradcam_figure, workspace, left_out=left_out)
+    made = write_pack(found, folder, chosen, gradcam=draw, progress=progress)
+    return MadePack(folder, made.zip, made.files, (*made.problems, *left_out))
+
+
+def _new_folder(workspace: Workspace) -> Path:
+    stamp = time.strftime("%Y%m%d_%H%M%S")
+    names = (stamp if number == 1 else f"{stamp}_{number}" for number in range(1, 1000))
+    return next(workspace.reports / name for name in names if not (workspace.reports / name).exists())
+
+
+def gradcam_figure(workspace: Workspace, run: RunDir, left_out: list[str]) -> bytes:
+    """PNG with a row a class: its most confident right and missed validation film, each plain and with its map.
+
+    Parameters
+    ----------
+    left_out : list of str
+        Gets a sentence for each film whose map could not be made.
+
+    Raises
+    ------
+    DataError
+        No predictions, or not one map.
+    MammoError
+        The checkpoint or the data set cannot be used.
+    """
+    predictor = Predictor.load(workspace, [run])
+    dataset = load_dataset(workspace, run.config().dataset)
+    picks = [pick for pick in pick_films(predictions_of(run, "val"), predictor.class_names, 1) if pick.kind != "wrongly called"]
+    panels: dict[str, list[Panel]] = {name: [] for name in predictor.class_names}
+    problems: list[str] = []
+    for pick, class_name, result in mapped_films(predictor, dataset, picks, "gradcam"):
+        if isinstance(result, MammoError):
+            problems.append(f"{run.id}: no map of film {pick.image_id} for {class_name} ({result}).")
+            continue
+        film, explanation = result
+        small = reduced(film.pixels, FILM_HEIGHT), reduced(explanation.map, FILM_HEIGHT)
+        panels[pick.class_name].append(Panel(*small, [pick.caption, map_caption(class_name, explanation.empty)]))
+    if not any(panels.values()):
+        raise DataError(problems[0] if problems else f"{run.id} has no validation film that could be shown.")
+    left_out += problems
+    title = f"{run.id}: what influenced the score (Grad-CAM, validation films)"
+    return png_bytes(contact_sheet([(f"Films of {name}", row) for name, row in panels.items()], title, FILM_HEIGHT), title)

@@ -1,0 +1,52 @@
+"""Films that come through the browser: on disk only while they are read, under a name that says nothing about anybody."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from mammo_core.settings import Workspace
+from mammo_core.storage import write_atomic
+
+
+@dataclass(frozen=True, eq=False)
+class Upload:
+    """One file as the browser sent it. ``name`` is the user's own and is shown to nobody else."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """Of the file's bytes, 64 hexadecimal digits."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def shown_name(self) -> str:
+        """The last part of the name, whatever system it comes from."""
+        return PurePosixPath(PureWindowsPath(self.name).name).name or "film"
+
+
+@contextlib.contextmanager
+def on_disk(workspace: Workspace, uploads: Sequence[Upload]) -> Iterator[list[Path]]:
+    """The uploads as files for a decoder, named by their content's hash; they are erased afterwards."""
+    folder = workspace.cache / "uploads"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    try:
+        for upload in uploads:
+            path = folder / f"{upload.sha256}.film"
+            paths.append(path)
+            write_atomic(path, lambda file, upload=upload: file.write(upload.content))  # type: ignore[misc]
+        yield paths
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def told_by_name(sentence: str, path: Path, upload: Upload) -> str:
+    """What a decoder said of the file on disk, with the name that the user knows."""
+    return sentence.replace(path.name, upload.shown_name)
