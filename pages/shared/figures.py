@@ -2,32 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
+import altair as alt
 import pandas as pd
 import streamlit as st
 
+from mammo_core.report.charts_history import ZOOM
 from mammo_core.report.figures import FORMATS, PAPER_WIDTHS, export, fit_width
+from mammo_core.report.tables import safe_csv
 from mammo_core.report.theme import StyleName, themed
 
 MIME = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
+PLOT_WIDTH = 560
+"""Of a chart that has the page for itself: with axis and names it fits a window of 1280 pixels beside the sidebar."""
+
 Build = Callable[[int], Any]
 """Makes the chart for a width of its plot."""
 
 
-def show_chart(chart: Any, key: str, finding: str, *, zoom: bool = False) -> None:
-    """Draw a chart; with ``zoom`` what the reader zoomed to survives a redrawing."""
-    if zoom:
-        st.altair_chart(screen(chart), width="content", theme=None, key=key, on_select="rerun", alt=finding)
-    else:
-        st.altair_chart(screen(chart), width="content", theme=None, key=key, alt=finding)
+def show_chart(build: Callable[[], Any], key: str, version: Hashable) -> None:
+    """Draw a chart of ``mammo_core.report``, whose description is its alternative text.
+
+    Building one takes most of a second, so it is built only where ``version`` (whatever it depends on) is new.
+    """
+    st.vega_lite_chart(_specification(key, version, page_style(), build), width="content", theme=None, key=key)
 
 
-def screen(chart: Any) -> Any:
-    """The chart in the colours of the page around it."""
-    dark = st.context.theme.type == "dark"
-    return themed(chart, "dark" if dark else "light")
+def show_zoomable_chart(build: Callable[[], Any], key: str, version: Hashable) -> None:
+    """The same for a chart whose x axis can be zoomed, here or over all its panels; a redrawing keeps what was zoomed to.
+
+    Streamlit itself keeps the zoom of single charts only, so what the reader zoomed to becomes the axis of the next drawing.
+    """
+    spec = _specification(key, version, page_style(), build)
+    zoom = _zoom(key)
+    st.vega_lite_chart(_with_x_axis(spec, zoom) if zoom else spec, width="content", theme=None, key=key, on_select="rerun")
+
+
+def _zoom(key: str) -> list[float] | None:
+    """The ends of the x axis that the reader chose, as the chart reported them; ``None`` for all of it."""
+    selection = st.session_state.get(key, {}).get("selection", {}).get(ZOOM, {})
+    return next(iter(selection.values()), None)
+
+
+def _with_x_axis(part: Any, domain: list[float]) -> Any:
+    """A copy of a specification whose quantitative x axes show ``domain``."""
+    if isinstance(part, list):
+        return [_with_x_axis(item, domain) for item in part]
+    if not isinstance(part, dict):
+        return part
+    copy = {name: value if name == "datasets" else _with_x_axis(value, domain) for name, value in part.items()}
+    x = copy.get("encoding", {}).get("x", {}) if isinstance(copy.get("encoding"), dict) else {}
+    if "domain" in (x.get("scale") or {}):
+        x["scale"]["domain"] = domain
+    return copy
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _specification(key: str, version: Hashable, style: StyleName, _build: Callable[[], Any]) -> dict[str, Any]:
+    """Vega-Lite JSON on the page's own background. What ``_build`` closes over must be part of ``version``."""
+    chart = themed(_build(), style)
+    chart.config.background = "transparent"
+    with alt.data_transformers.enable("default", max_rows=None):
+        spec: dict[str, Any] = chart.to_dict()
+    return spec | {"autosize": {"type": "pad"}}  # Streamlit's own "fit" squeezes plots that have names beside them
+
+
+def page_style() -> StyleName:
+    return "dark" if st.context.theme.type == "dark" else "light"
 
 
 def download_figure(build: Build, name: str, data: pd.DataFrame, note: str, key: str) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
 from mammo_core.errors import MammoError
 from mammo_core.runs.listing import RunCard, list_cards
@@ -45,7 +46,21 @@ STATE_SIGNS = {
 
 
 def current_workspace() -> Workspace:
+    """The workspace of the app; every page begins with it."""
+    _run_through_app()
     return open_workspace()
+
+
+def _run_through_app() -> None:
+    """Hand over to ``app.py`` where Streamlit runs a page by itself.
+
+    A folder named ``pages`` beside the app makes Streamlit run the page of the first URL without ``app.py``, so without
+    navigation and supervisor, until somebody has opened the front page. ``st.navigation`` ends that; this does it for a
+    server whose first visitor comes by a page's own URL.
+    """
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False
+        st.rerun()
 
 
 def page_title(title: str, question: str) -> None:

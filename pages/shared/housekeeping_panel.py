@@ -22,8 +22,8 @@ from mammo_core.workflows.housekeeping import (
     move_to_trash,
     put_back,
 )
-from mammo_core.workflows.overview import plural
-from pages.shared.frame import errors_in_words, plain, size_text
+from mammo_core.workflows.overview import metric_text, plural
+from pages.shared.frame import STATE_SIGNS, errors_in_words, plain, size_text
 from pages.shared.glossary import explain
 
 FOLDER_WORDS = {
@@ -38,7 +38,33 @@ FOLDER_WORDS = {
 }
 
 
-# ---- one run ----------------------------------------------------------------------------------------------------------
+# ---- runs ----------------------------------------------------------------------------------------------------------
+
+
+def pick_run_to_keep(workspace: Workspace) -> None:
+    """All runs in a table, archived ones too; the one that is selected can be annotated, archived or deleted."""
+    cards = list_cards(workspace, archived=True)
+    if not cards:
+        st.info("There are no runs yet.", icon=":material/info:")
+        return
+    table = pd.DataFrame(
+        {
+            "Run": [card.id for card in cards],
+            "State": [STATE_SIGNS[card.state] for card in cards],
+            "Best epoch, validation": [card.problem or metric_text([card]) for card in cards],
+            "Tags": [", ".join(card.notes.tags) for card in cards],
+            "Notes": [card.notes.text for card in cards],
+            "Archived": [card.notes.archived for card in cards],
+        }
+    )
+    st.caption("Select a run to write notes, archive or delete it. Click a heading to sort.")
+    chosen = st.dataframe(
+        table, hide_index=True, on_select="rerun", selection_mode="single-row", key="keep_runs", alt=f"All {len(cards)} runs"
+    )
+    for row in chosen.selection.rows:
+        if row < len(cards):
+            st.subheader(plain(cards[row].id))
+            run_panel(workspace, cards[row])
 
 
 def run_panel(workspace: Workspace, card: RunCard) -> None:
@@ -112,7 +138,7 @@ def _show_trash(workspace: Workspace, trash: list[Path]) -> None:
     for folder in trash:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(plain(_trash_words(folder)), width="stretch")
-            if st.button("Put back", key=f"put_back_{folder.name}", icon=":material/undo:"):
+            if st.button("Put back", key=f"put_back_{folder.relative_to(workspace.trash)}", icon=":material/undo:"):
                 with errors_in_words():
                     put_back(workspace, folder)
                     st.rerun()
@@ -131,10 +157,10 @@ def _ask_to_empty(workspace: Workspace, count: int) -> None:
 
 
 def _trash_words(folder: Path) -> str:
-    """``density/seed_42, deleted 21 Nov 14:03`` from the folder's name."""
-    moment, experiment, run = folder.name.split("__", 2)
+    """``density/seed_42, deleted 21 Nov 14:03`` from the folder's place, ``<when>/<experiment>/<run>``."""
+    moment = folder.parents[1].name.rstrip("_")
     try:
         when = time.strftime("%d %b %H:%M", time.strptime(moment, "%Y%m%d-%H%M%S"))
     except ValueError:
         when = moment
-    return f"{experiment}/{run.rstrip('_')}, deleted {when}"
+    return f"{folder.parent.name}/{folder.name}, deleted {when}"

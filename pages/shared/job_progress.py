@@ -7,7 +7,7 @@ import streamlit as st
 from mammo_core.runs.queue import find_request
 from mammo_core.runs.schema import Request
 from mammo_core.workflows.queue_view import job_progress
-from pages.shared.frame import POLL_SECONDS, current_workspace, plain
+from pages.shared.frame import POLL_SECONDS, STATE_WORDS, current_workspace, plain
 
 OPEN_STATES = ("waiting", "running")
 
@@ -25,6 +25,19 @@ def follow_job(request: Request, sentence: str) -> None:
 
     live = request.state in OPEN_STATES
     st.fragment(look, run_every=POLL_SECONDS if live else None)()
+
+
+def follow_request(request: Request) -> None:
+    """One light job on the Queue page, which itself notices when it ends."""
+
+    def look() -> None:
+        now = find_request(current_workspace(), request.id)
+        if now is not None:
+            draw_job_progress(now)
+
+    with st.container(border=True):
+        st.markdown(f"{STATE_WORDS['running']} · **{plain(request.title)}**")
+        st.fragment(look, run_every=POLL_SECONDS)()
 
 
 def draw_job_progress(request: Request) -> None:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from mammo_core.runs.listing import RunCard, list_cards
 from mammo_core.settings import Workspace
+from mammo_core.workflows.shelf import ShelfRow, shelf, shelf_of_runs
 from pages.shared.frame import STATE_WORDS, plain
 
 SEARCH = "Type to search"
@@ -29,9 +30,14 @@ def pickable_cards(workspace: Workspace, key: str) -> list[RunCard]:
 def pick_runs(label: str, cards: Sequence[RunCard], key: str, first: RunCard | None = None) -> list[RunCard]:
     """Several runs; ``first`` where the URL names none."""
     by_id = {card.id: card for card in cards}
-    _begin_with(key, [first.id] if first else [], by_id)
-    chosen = st.multiselect(label, list(by_id), key=key, bind="query-params", placeholder=SEARCH)
-    return [by_id[run_id] for run_id in chosen if run_id in by_id]
+    return [by_id[run_id] for run_id in pick_names(label, list(by_id), key, [first.id] if first else [])]
+
+
+def pick_names(label: str, options: Sequence[str], key: str, first: Sequence[str]) -> list[str]:
+    """Several of the named things; ``first`` where the URL names none."""
+    _begin_with(key, list(first), options)
+    chosen = st.multiselect(label, options, key=key, bind="query-params", placeholder=SEARCH)
+    return [name for name in chosen if name in options]
 
 
 def pick_one(label: str, options: Sequence[str], key: str, help_text: str | None = None) -> str | None:
@@ -39,6 +45,23 @@ def pick_one(label: str, options: Sequence[str], key: str, help_text: str | None
     _begin_with(key, options[0] if options else None, options)
     chosen = st.selectbox(label, options, index=None, key=key, bind="query-params", placeholder=SEARCH, help=help_text)
     return chosen if chosen in options else None
+
+
+def pick_model(label: str, cards: Sequence[RunCard], key: str) -> ShelfRow | None:
+    """A trained model: all seeds of an experiment together, or one run; with what it is in one line."""
+    models = {row.name: row for row in (*(row for row in shelf(cards) if len(row.runs) > 1), *shelf_of_runs(cards))}
+    chosen = pick_one(label, list(models), key, "An experiment stands for all its runs together: the mean of their probabilities.")
+    if chosen is None:
+        return None
+    st.caption(model_line(models[chosen]))
+    return models[chosen]
+
+
+def model_line(row: ShelfRow) -> str:
+    """Task, data and quality of a model in one line."""
+    runs = f"{len(row.runs)} runs together" if len(row.runs) > 1 else "one run"
+    films = f"{row.train_films} training films" if row.train_films else "training films unknown"
+    return plain(f"{row.task} ({' / '.join(row.class_names)}) · data {row.dataset}, {films} · {runs} · validation {row.quality}")
 
 
 def _begin_with(key: str, value: object, known: object) -> None:

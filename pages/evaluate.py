@@ -1,0 +1,146 @@
+"""Evaluate: how good is a model, and for whom? On validation films, and, counted, on test films."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from mammo_core.analysis.metrics import TITLES
+from mammo_core.analysis.mistakes import worst_mistakes
+from mammo_core.errors import UndefinedMetric
+from mammo_core.report.charts import confusion_chart, roc_chart
+from mammo_core.runs.listing import list_cards
+from mammo_core.runs.queue import enqueue, list_requests
+from mammo_core.runs.run_dir import RunDir
+from mammo_core.runs.schema import MetricsFile, Request
+from mammo_core.workflows.overview import plural, value_text
+from mammo_core.workflows.shelf import ShelfRow
+from pages.shared.figures import download_figure, download_table, show_chart
+from pages.shared.frame import current_workspace, errors_in_words, page_title, plain
+from pages.shared.glossary import explain
+from pages.shared.job_progress import OPEN_STATES, follow_job
+from pages.shared.model_results import missing_on, results, runs_of
+from pages.shared.number_tables import class_rows, metric_rows
+from pages.shared.run_picker import nothing_yet, pick_model
+
+PARTS = {"val": "Validation films", "test": "Test films"}
+SHOWN_MISTAKES = 20
+CHART_WIDTH = 250
+
+workspace = current_workspace()
+
+
+def last_request(runs: Sequence[RunDir], on: str) -> Request | None:
+    """The newest evaluation of these runs on that part that was asked for."""
+    ids = {run.id for run in runs}
+    mine = [r for r in list_requests(workspace) if r.kind == "evaluate" and r.arguments.get("on") == on]
+    mine = [request for request in mine if ids & set(request.arguments.get("runs", []))]
+    return max(mine, key=lambda request: request.created_at, default=None)
+
+
+def offer_evaluation(model: ShelfRow, missing: list[RunDir], on: str) -> None:
+    """What to do where there are no numbers yet; the test films are looked at only on request."""
+    request = last_request(missing, on)
+    if request is not None and request.state in OPEN_STATES:
+        follow_job(request, f"{plain(model.name)} is being evaluated on the {PARTS[on].lower()}. You can leave this page.")
+        return
+    if request is not None and request.state == "failed":
+        st.error(plain(request.message), icon=":material/error:")
+    if on == "test":
+        st.info(
+            f"Nobody has looked at the test films with this model yet. {explain('test')} Each look is counted.",
+            icon=":material/visibility_off:",
+        )
+    else:
+        st.info(f"{plural(len(missing), 'run')} of this model left no predictions on its validation films.", icon=":material/info:")
+    label = "Look at the test films" if on == "test" else "Evaluate on the validation films"
+    if st.button(label, type="primary", icon=":material/fact_check:"):
+        enqueue(workspace, "evaluate", {"runs": [run.id for run in missing], "on": on}, f"Evaluate {model.name} on {on}")
+        st.rerun()
+
+
+def headline(model: ShelfRow, metrics: MetricsFile, runs: Sequence[RunDir], on: str) -> None:
+    name = "kappa_quadratic" if runs[0].config().ordinal else "auc_ovr_macro"
+    value = metrics.metrics.get(name)
+    words = "undefined" if value is None else value_text(value)
+    st.markdown(f"### {TITLES[name]} {plain(words)} on {metrics.n} {PARTS[on].lower()} of {metrics.patients} patients")
+    parts = ["Mean of the probabilities of " + plural(len(runs), "run") if len(runs) > 1 else f"Best epoch {metrics.epoch}"]
+    if on == "test":
+        looks = [len(run.test_looks()) for run in runs]
+        parts.append(f"test films looked at {plural(max(looks, default=0), 'time')}" + (" by each run" if len(runs) > 1 else ""))
+    st.caption(f"{' · '.join(parts)}. 95 % intervals come from drawing patients anew.", help=explain("interval"))
+
+
+def charts(model: ShelfRow, table: pd.DataFrame, metrics: MetricsFile, on: str) -> None:
+    note, stem = f"Model {', '.join(model.runs)}; {PARTS[on].lower()}; n = {metrics.n}", f"{model.name}_{on}"
+    left, right = st.columns(2)
+
+    def confusion(width: int) -> Any:
+        return confusion_chart(metrics.confusion_matrix, metrics.class_names, width)
+
+    with left:
+        st.subheader("Confusion matrix")
+        show_chart(lambda: confusion(CHART_WIDTH), "evaluate_confusion", repr((metrics.confusion_matrix, metrics.class_names)))
+        data = pd.DataFrame(metrics.confusion_matrix, columns=metrics.class_names).assign(true=metrics.class_names)
+        download_figure(confusion, f"{stem}_confusion", data, note, "evaluate_confusion_file")
+    with right:
+        st.subheader("ROC")
+        try:
+            show_chart(lambda: roc_chart(table, metrics.class_names, CHART_WIDTH), "evaluate_roc", (stem, table.to_csv()))
+        except UndefinedMetric as undefined:
+            st.info(plain(str(undefined)), icon=":material/info:")
+            return
+        download_figure(
+            lambda width: roc_chart(table, metrics.class_names, width), f"{stem}_roc", table.drop(columns="patient_id"), note, "evaluate_roc_file"
+        )
+
+
+def mistakes(model: ShelfRow, table: pd.DataFrame, metrics: MetricsFile, ordinal: bool) -> None:
+    st.subheader("Worst mistakes")
+    wrong = worst_mistakes(table, metrics.class_names, ordinal, SHOWN_MISTAKES)
+    if wrong.empty:
+        st.success("No film is called wrongly.", icon=":material/check_circle:")
+        return
+    shown = wrong[["image_id", "center", "y_true", "y_pred", "confidence", "prob_true"]].set_axis(
+        ["Film", "Centre", "True", "Called", "Probability of the call", "Probability of the truth"], axis=1
+    )
+    percent = {name: st.column_config.NumberColumn(format="%.2f") for name in ("Probability of the call", "Probability of the truth")}
+    st.dataframe(shown, hide_index=True, column_config=percent, alt=f"The {len(shown)} worst of the wrongly called films")
+    st.page_link(
+        "pages/gradcam.py", label="See what influenced these scores", icon=":material/center_focus_strong:",
+        query_params={"gradcam_run": model.runs[0]},
+    )  # fmt: skip
+
+
+def show(model: ShelfRow, runs: list[RunDir], on: str) -> None:
+    table, metrics = results(runs, on)
+    headline(model, metrics, runs, on)
+    charts(model, table, metrics, on)
+    st.subheader("For each class")
+    classes = class_rows(metrics)
+    st.dataframe(classes, hide_index=True, alt="Sensitivity, specificity and more of each class with intervals")
+    st.subheader("All metrics")
+    everything = metric_rows(metrics.metrics)
+    st.dataframe(everything, hide_index=True, alt="Every metric with its interval")
+    download_table(pd.concat([everything, classes]), f"{model.name.replace('/', '_')}_{on}_metrics", "evaluate_table")
+    mistakes(model, table, metrics, runs[0].config().ordinal)
+
+
+page_title("Evaluate", "How good is it, and for whom?")
+cards = list_cards(workspace)
+if not any(card.state == "finished" for card in cards):
+    nothing_yet("No training has finished yet; its validation and test results appear here.", "pages/train.py", "Start a training")
+else:
+    model = pick_model("Model", cards, "evaluate_model")
+    on = st.segmented_control(
+        "Films", list(PARTS), format_func=PARTS.__getitem__, default="val", required=True, key="evaluate_on", bind="query-params"
+    )
+    if model is not None:
+        with errors_in_words():
+            runs = runs_of(workspace, model.runs)
+            missing = missing_on(runs, on)
+            if missing:
+                offer_evaluation(model, missing, on)
+            else:
+                show(model, runs, on)

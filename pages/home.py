@@ -1,0 +1,163 @@
+"""Home: where am I, and what comes next?"""
+
+import pandas as pd
+import streamlit as st
+
+from mammo_core.data.manifest import list_datasets
+from mammo_core.data.splits import list_splits
+from mammo_core.runs.listing import list_cards
+from mammo_core.runs.queue import enqueue
+from mammo_core.runs.schema import LIVE_STATES
+from mammo_core.workflows.launch import resume_runs
+from mammo_core.workflows.overview import (
+    LOW_DISK_BYTES,
+    experiment_rows,
+    free_bytes,
+    interrupted_runs,
+    latest_demo,
+    missing_decoders,
+    path_steps,
+)
+from pages.shared.frame import (
+    STATE_SIGNS,
+    ago,
+    current_workspace,
+    errors_in_words,
+    page_title,
+    plain,
+    rerun_when_changed,
+    size_text,
+)
+from pages.shared.glossary import explain
+from pages.shared.housekeeping_panel import keep_house
+from pages.shared.job_progress import follow_job
+
+LATEST_EXPERIMENTS = 8
+STEPS = {
+    "Films": ("pages/films.py", "Import films", "See films", ":material/photo_library:"),
+    "Split": ("pages/splits.py", "Make a split", "See splits", ":material/call_split:"),
+    "Train": ("pages/train.py", "Start a training", "Train more", ":material/model_training:"),
+    "Understand": ("pages/history.py", "Open History", "Open History", ":material/show_chart:"),
+}
+
+workspace = current_workspace()
+datasets, broken_sets = list_datasets(workspace)
+splits, broken_splits = list_splits(workspace)
+cards = list_cards(workspace)
+demo = latest_demo(workspace)
+demo_ready = demo is not None and demo.state == "done" and demo.result.get("dataset") in {item.name for item in datasets}
+demo_ready = demo_ready and not any(card.dataset == demo.result["dataset"] for card in cards)
+demo_runs = demo is not None and demo.state in ("waiting", "running")
+
+
+def first_visit() -> None:
+    """What the app is, and the two ways in."""
+    st.markdown(
+        "MammoTrace trains classifiers on mammography films on this computer, tells in words whether a training can be trusted, "
+        "and shows what a model looked at. Nothing leaves this machine."
+    )
+    if demo is not None and demo.state == "failed":
+        st.error(f"The demo films could not be made: {plain(demo.message)}", icon=":material/error:")
+    with st.container(horizontal=True):
+        if st.button("Try it with demo films", type="primary", icon=":material/play_arrow:", help=explain("synthetic")):
+            enqueue(workspace, "demo", {}, "Make demo films")
+            st.rerun()
+        if st.button("Bring my films", icon=":material/folder_open:"):
+            st.switch_page("pages/films.py")
+
+
+def demo_is_ready() -> None:
+    made = demo.result
+    counts = next(item.record.counts for item in datasets if item.name == made["dataset"])
+    words = f"{counts.films} synthetic films of {counts.patients} patients, split by patient"
+    st.success(f"The demo films are ready: {words}.", icon=":material/check_circle:")
+    if st.button("Train on the demo films", type="primary", icon=":material/model_training:"):
+        st.switch_page("pages/train.py", query_params={"train_data": made["dataset"], "train_split": made["split"]})
+
+
+def doctor() -> None:
+    """Only what is wrong, each with what to do."""
+    if free_bytes(workspace) < LOW_DISK_BYTES:
+        st.warning(f"Only {size_text(free_bytes(workspace))} of disk space are left. Keep house below, or free some elsewhere.")
+    missing = missing_decoders()
+    if missing:
+        st.warning(f"Compressed DICOM films may be unreadable: install {', '.join(missing)} (or set the app up again).")
+    for name, problem in {**broken_sets, **broken_splits}.items():
+        st.warning(f"{plain(name)}: {plain(problem)}")
+    dead = interrupted_runs(workspace, cards)
+    if dead:
+        with st.container(horizontal=True, vertical_alignment="center", border=True):
+            names = ", ".join(card.id for card in dead[:3]) + (f" and {len(dead) - 3} more" if len(dead) > 3 else "")
+            st.markdown(
+                f":material/warning: Interrupted: {plain(names)}. Nothing is lost up to the last whole epoch.", width="stretch"
+            )
+            if st.button("Resume", icon=":material/play_arrow:"):
+                with errors_in_words():
+                    resume_runs(workspace, [card.run for card in dead])
+                    st.switch_page("pages/queue.py")
+
+
+def path_cards() -> None:
+    steps = path_steps(datasets, splits, cards)
+    first_open = next((index for index, step in enumerate(steps) if not step.done), len(steps) - 1)
+    elsewhere = demo_ready or demo_runs or not (datasets or cards)
+    for index, (column, step) in enumerate(zip(st.columns(4, border=True), steps, strict=True)):
+        page, verb, again, icon = STEPS[step.name]
+        with column:
+            st.markdown(f"{icon} **{index + 1}. {step.name}**")
+            st.caption(f"{':material/check: ' if step.done else ''}{step.text}")
+            is_next = index == first_open and not elsewhere
+            reachable = step.done or index <= first_open
+            if st.button(
+                again if step.done else verb,
+                key=f"home_{step.name}",
+                type="primary" if is_next else "secondary",
+                disabled=not reachable,
+            ):
+                st.switch_page(page)
+
+
+def latest_runs() -> None:
+    st.subheader("Latest runs")
+    rows = experiment_rows(cards, LATEST_EXPERIMENTS)
+    table = pd.DataFrame(
+        {
+            "Experiment": [row.experiment for row in rows],
+            "State": [STATE_SIGNS.get(row.state, row.state) for row in rows],
+            "Best epoch, validation": [row.metric or row.problem for row in rows],
+            "Seeds": [row.seeds for row in rows],
+            "Task": [row.task for row in rows],
+            "Changed": [ago(row.changed_at) for row in rows],
+        }
+    )
+    columns = {
+        "Best epoch, validation": st.column_config.TextColumn(width="large", help=f"{explain('spread')} {explain('interval')}")
+    }
+    chosen = st.dataframe(
+        table,
+        hide_index=True,
+        column_config=columns,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="home_runs",
+        alt=f"The {len(rows)} experiments changed last, the newest first",
+    )
+    st.caption("Select a row to open it in History.")
+    if chosen.selection.rows:
+        st.switch_page("pages/history.py", query_params={"run": rows[chosen.selection.rows[0]].first_run})
+
+
+page_title("MammoTrace", "Where am I, and what comes next?")
+doctor()
+if demo_runs:
+    follow_job(demo, "The demo films are being made. You can leave this page.")
+elif demo_ready:
+    demo_is_ready()
+elif not datasets and not cards:
+    first_visit()
+path_cards()
+if cards:
+    latest_runs()
+keep_house(workspace)
+live = any(card.state in LIVE_STATES or card.state == "queued" for card in cards)
+rerun_when_changed(lambda: [(card.id, card.state) for card in list_cards(workspace)], live)

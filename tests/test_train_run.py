@@ -1,0 +1,250 @@
+"""One run from its directory to its results: the files, resume after a kill, refusal of what changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mammo_core.data.manifest import load_dataset
+from mammo_core.errors import ConfigError, SplitError
+from mammo_core.runs.run_dir import RunDir
+from mammo_core.settings import PROJECT_ROOT, Workspace, open_workspace
+from mammo_core.storage import lock_of, read_yaml, write_yaml
+from mammo_core.training.checkpoint import load_checkpoint
+from mammo_core.workflows.demo import make_demo_data
+from mammo_core.workflows.evaluation import evaluate_run
+from mammo_core.workflows.launch import LaunchPlan, check_resumable, create_run, launch, plan_runs
+from mammo_core.workflows.train_run import BUSY, DONE, FAILED, STOPPED, train
+
+SETTINGS = {
+    "arch": "resnet10t",
+    "weights": "none",
+    "image_size": 48,
+    "epochs": 3,
+    "warmup_epochs": 0,
+    "batch_size": 8,
+    "lr": 1e-3,
+    "early_stopping_patience": None,
+    "threads": 1,
+}
+
+
+def _silent(done: int, total: int, message: str = "") -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Workspace:
+    """A workspace with a small phantom data set and its split, made once."""
+    workspace = open_workspace(tmp_path_factory.mktemp("train") / "runs")
+    make_demo_data(workspace, images=64, progress=_silent)
+    return workspace
+
+
+def _new_run(home: Workspace, experiment: str, **settings) -> RunDir:
+    plan = LaunchPlan(dataset="demo", splits=["demo"], experiment=experiment, settings={**SETTINGS, **settings}, seeds=[42])
+    return create_run(home, plan_runs(home, plan)[0])
+
+
+@pytest.fixture(scope="module")
+def finished(home) -> RunDir:
+    run = _new_run(home, "whole")
+    assert train(home, run) == DONE
+    return run
+
+
+def _training_process(home: Workspace, run: RunDir) -> subprocess.Popen:
+    command = [sys.executable, "-m", "mammo_core", "--home", str(home.home), "train", "--run-dir", str(run.path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=PROJECT_ROOT, stderr=subprocess.DEVNULL, env=environment)
+
+
+def _comparable(run: RunDir) -> list[dict]:
+    hidden = {"seconds", "images_per_second", "resumed"}
+    return [record.model_dump(exclude=hidden) for record in run.history()]
+
+
+def test_a_finished_run_holds_every_file_of_the_contract(finished):
+    expected = (
+        "config.yaml environment.json split.csv split.json status.json train_history.json train_history.pkl training_log.csv "
+        "best_model.pth final_model.pth resume.pt summary.json metrics/val_metrics.json val_predictions.csv embeddings_val.npy "
+        "loss_curve.png recall_curve.png run.log"
+    )
+    assert {name for name in expected.split() if not (finished.path / name).is_file()} == set()
+    assert not list(finished.path.rglob("*.tmp"))
+    status = finished.status()
+    assert (status.state, status.stop_reason, status.epoch, status.epochs) == ("finished", "max_epochs", 3, 3)
+
+
+def test_the_three_forms_of_the_history_agree(finished):
+    records = finished.history()
+    assert [record.epoch for record in records] == [1, 2, 3]
+    log = pd.read_csv(finished.training_log)
+    arrays = pickle.loads(finished.history_pickle.read_bytes())
+    losses = [record.val_loss for record in records]
+    assert log["val_loss"].tolist() == pytest.approx(losses)
+    assert arrays["val_losses"].tolist() == pytest.approx(losses)
+    assert {"val_recall_A", "val_recall_B", "val_recall_C", "val_recall_D"} <= set(log.columns)
+
+
+def test_every_number_can_be_recomputed_from_the_predictions_at_the_best_epoch(finished):
+    summary, table = finished.summary(), finished.predictions("val")
+    best = min(finished.history(), key=lambda record: record.val_loss)
+    assert summary.best_epoch == best.epoch == finished.metrics("val").epoch
+    accuracy = (table["y_true"] == table["y_pred"]).mean()
+    assert summary.metrics["accuracy"].value == pytest.approx(accuracy) == pytest.approx(best.val_acc)
+    truth = table["y_true"].map(lambda name: f"prob_{name}")
+    picked = np.array([table.loc[index, column] for index, column in truth.items()])
+    assert -np.log(picked).mean() == pytest.approx(best.val_loss, abs=1e-6)
+    assert summary.metrics["accuracy"].ci_low < accuracy < summary.metrics["accuracy"].ci_high
+
+
+def test_best_and_final_checkpoints_load_and_give_valid_probabilities(finished):
+    best, final = load_checkpoint(finished.best_model), load_checkpoint(finished.final_model)
+    assert (best.epoch, final.epoch) == (finished.summary().best_epoch, 3)
+    for checkpoint in (best, final):
+        with torch.inference_mode():
+            probabilities = checkpoint.build_model()(torch.rand(2, 3, 48, 48)).softmax(1)
+        assert probabilities.shape == (2, 4)
+        assert torch.allclose(probabilities.sum(1), torch.ones(2))
+
+
+def test_the_features_have_a_row_for_each_prediction(finished):
+    features = np.load(finished.embeddings, allow_pickle=False)
+    assert len(features) == len(finished.predictions("val"))
+    assert np.isfinite(features).all()
+
+
+def test_the_experiment_summary_counts_only_finished_runs(home, finished):
+    content = json.loads((finished.path.parent / "seeds_summary.json").read_text())
+    assert content["n"] == 1
+
+
+def test_test_metrics_come_from_evaluate_alone_and_each_look_is_counted(home, finished):
+    assert finished.metrics("test") is None
+    for look in (1, 2):
+        metrics = evaluate_run(home, finished, "test", _silent)
+        assert len(finished.test_looks()) == look
+    assert metrics.n == len(finished.predictions("test")) > 0
+    assert np.sum(metrics.confusion_matrix) == metrics.n
+
+
+def test_evaluating_val_again_gives_the_numbers_of_training(home, finished):
+    before = finished.metrics("val").metrics["accuracy"].value
+    assert evaluate_run(home, finished, "val", _silent).metrics["accuracy"].value == before
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.7])
+def test_a_killed_run_is_resumed_to_the_bits_of_an_uninterrupted_one(home, finished, seconds):
+    run = _new_run(home, f"killed_{int(seconds * 10)}")
+    with _training_process(home, run) as child:
+        deadline = time.monotonic() + 120
+        while not run.history() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(seconds)
+        child.send_signal(signal.SIGKILL)
+    assert run.history()
+    assert train(home, run) == DONE
+    assert _comparable(run) == _comparable(finished)
+    first, second = (torch.load(r.final_model, weights_only=True)["model_state"] for r in (run, finished))
+    assert all(torch.equal(first[key], second[key]) for key in second)
+    assert run.predictions_file("val").read_bytes() == finished.predictions_file("val").read_bytes()
+
+
+def test_a_stopped_run_says_so_and_can_be_resumed(home, finished):
+    run = _new_run(home, "stopped")
+    with _training_process(home, run) as child:
+        while not run.history() and child.poll() is None:
+            time.sleep(0.02)
+        run.ask_to_stop()
+        assert child.wait(timeout=120) == STOPPED
+    assert (run.state(), run.status().stop_reason) == ("stopped", "user")
+    check_resumable(run)
+    assert train(home, run) == DONE
+    assert _comparable(run) == _comparable(finished)
+
+
+def test_resume_refuses_a_changed_configuration(home):
+    run = _new_run(home, "changed", epochs=1)
+    assert train(home, run) == DONE
+    write_yaml(run.config_file, {**read_yaml(run.config_file), "lr": 0.5})
+    assert train(home, run) == FAILED
+    assert "its configuration changed since it was started" in run.status().message
+
+
+def test_a_second_trainer_of_the_same_run_is_told_that_it_is_busy(home, finished):
+    with lock_of(finished.lock_file).acquire():
+        assert train(home, finished) == BUSY
+    with lock_of(home.slot_lock).acquire():
+        assert train(home, finished) == BUSY
+    assert finished.status().state == "finished"
+
+
+def test_a_launch_never_overwrites_and_a_finished_run_is_not_resumed(home, finished):
+    again = _new_run(home, "whole")
+    assert again.name == "seed_42_2"
+    with pytest.raises(ConfigError, match="is finished; only an interrupted, stopped or failed run"):
+        check_resumable(finished)
+
+
+def test_a_launch_makes_a_run_for_each_seed_with_its_configuration_on_disk(home):
+    plan = LaunchPlan(dataset="demo", splits=["demo"], experiment="three", settings=SETTINGS, seeds=[1, 2, 3])
+    runs = launch(home, plan)
+    assert [run.name for run in runs] == ["seed_1", "seed_2", "seed_3"]
+    assert {run.state() for run in runs} == {"queued"}
+    assert [run.config().seed for run in runs] == [1, 2, 3]
+    assert len({run.split_table.read_bytes() for run in runs}) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"seeds": [1, 1]}, ConfigError, "each once"),
+        ({"splits": []}, ConfigError, "No split"),
+        ({"splits": ["nothing"]}, SplitError, "no split 'nothing'"),
+        ({"settings": {"task": "lesion"}}, ConfigError, "labelled for 'density'"),
+        ({"settings": {"lr": -1}}, ConfigError, "lr is -1"),
+    ],
+)
+def test_a_launch_that_cannot_work_is_refused_before_anything_is_written(home, changes, error, words):
+    plan = LaunchPlan(**{"dataset": "demo", "splits": ["demo"], "experiment": "refused", "settings": SETTINGS, **changes})
+    with pytest.raises(error, match=words):
+        launch(home, plan)
+    assert not (home.experiments / "refused").exists()
+
+
+def test_a_run_goes_on_from_another_ones_best_weights(home, finished):
+    run = _new_run(home, "longer", epochs=1, init_from=finished.id, lr=1e-8, min_lr=0.0, augment="none", dropout=0.0)
+    assert train(home, run) == DONE
+    best = load_checkpoint(finished.best_model)
+    started = load_checkpoint(run.final_model)
+    key = next(name for name in best.weights if name.endswith("conv1.0.weight") or name.endswith(".weight"))
+    assert torch.allclose(best.weights[key], started.weights[key], atol=1e-4)
+    other = _new_run(home, "other", epochs=1, arch="resnet14t", init_from=finished.id)
+    assert train(home, other) == FAILED
+    assert "expected resnet14t" in other.status().message
+
+
+def test_a_film_that_disappeared_is_left_out_and_named_in_the_log(home):
+    run = _new_run(home, "missing", epochs=1)
+    split = pd.read_csv(run.split_table, dtype=str)
+    image_id = split.loc[split["split"] == "train", "image_id"].iloc[0]
+    film = load_dataset(home, "demo").film_path(image_id)
+    hidden = film.with_suffix(".gone")
+    film.rename(hidden)
+    try:
+        assert train(home, run) == DONE
+    finally:
+        hidden.rename(film)
+    assert f"Left out film {image_id}" in run.log_file.read_text()
+    assert run.summary().left_out == 1
