@@ -1,0 +1,176 @@
+"""How quickly the pages answer: start, rerun with 20 runs on disk, and reruns while a run trains.
+
+    python bench/pages.py [--reruns 30]
+
+Measured in headless Chromium on this machine. Goals: process start to the first heading at most 4 s (disk cache warm); a rerun with
+20 runs at most 300 ms; rerun p95 while EfficientNet-B0 trains at 224 px, batch 16, at most 1.5 x idle. The plain way, training in a
+thread of the server, is measured in the same run for comparison.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from make_runs import write_experiment
+
+from mammo_core.settings import HOME_VARIABLE, Workspace, open_workspace
+from mammo_core.terminal import ProgressBar
+from mammo_core.workflows.demo import make_demo_data
+from mammo_core.workflows.launch import LaunchPlan, launch
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+LOAD_CODE = """
+import sys, threading
+sys.path.insert(0, {root!r})
+def work():
+    import torch, timm
+    model = timm.create_model("efficientnet_b0", num_classes=4)
+    optimizer = torch.optim.AdamW(model.parameters())
+    x, y = torch.randn(16, 3, 224, 224), torch.randint(0, 4, (16,))
+    while True:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+threading.Thread(target=work, daemon=True).start()
+from streamlit.web import cli
+sys.argv = ["streamlit", "run", {app!r}, "--server.port", {port!r}, "--server.headless", "true"]
+cli.main()
+"""
+
+
+@contextmanager
+def server(workspace: Workspace, with_thread: bool = False) -> Iterator[str]:
+    """The app on a free port; ``with_thread`` also trains in a thread of the server, the way not taken."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    app = str(ROOT / "app.py")
+    command = [sys.executable, "-m", "streamlit", "run", app, "--server.port", port, "--server.headless", "true"]
+    if with_thread:
+        command = [sys.executable, "-c", LOAD_CODE.format(root=str(ROOT), app=app, port=port)]
+    environment = {**os.environ, HOME_VARIABLE: str(workspace.home)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def open_when_ready(page: Page, url: str, heading: str) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            page.goto(url)
+            break
+        except Exception as error:  # noqa: BLE001  the server is not listening yet
+            if "ERR_CONNECTION_REFUSED" not in str(error):
+                raise
+            time.sleep(0.02)
+    page.get_by_role("heading", name=heading, exact=True).wait_for()
+
+
+def start_seconds(workspace: Workspace, page: Page, times: int) -> list[float]:
+    found = []
+    for _ in range(times + 1):
+        started = time.monotonic()
+        with server(workspace) as url:
+            open_when_ready(page, url, "MammoTrace")
+            found.append(time.monotonic() - started)
+    return found[1:]  # the first one warms the disk cache
+
+
+def rerun_milliseconds(page: Page, reruns: int) -> list[float]:
+    """Time from a click on the History page's axis choice to its new state being shown after the rerun."""
+    found = []
+    for _ in range(reruns):
+        started = time.perf_counter()
+        page.evaluate("window.dispatchEvent(new Event('focus'))")
+        page.keyboard.press("r")
+        page.wait_for_function(
+            "document.querySelector('[data-testid=stApp]').getAttribute('data-test-script-state') === 'running'", timeout=5000
+        )
+        page.wait_for_function(
+            "document.querySelector('[data-testid=stApp]').getAttribute('data-test-script-state') === 'notRunning'"
+        )
+        found.append((time.perf_counter() - started) * 1000)
+    return found
+
+
+def told(name: str, values: list[float], unit: str) -> None:
+    ordered = sorted(values)
+    p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
+    print(f"{name:44s} p50 {statistics.median(values):7.1f} {unit}   p95 {p95:7.1f} {unit}   n {len(values)}", flush=True)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit("the training did not start in time")
+        time.sleep(0.2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reruns", type=int, default=30)
+    reruns = parser.parse_args().reruns
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        workspace = open_workspace(temporary)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        for number in range(5):
+            write_experiment(workspace.experiments / f"exp_{number}", seeds=(1, 2, 3, 4), epochs=20)
+        told("start to first heading", start_seconds(workspace, page, 5), "s")
+        with server(workspace) as url:
+            open_when_ready(page, f"{url}/history", "History")
+            page.wait_for_timeout(3000)
+            rerun_milliseconds(page, 3)
+            idle = rerun_milliseconds(page, reruns)
+            told("rerun of History with 20 runs, idle", idle, "ms")
+            make_demo_data(workspace, images=160, progress=ProgressBar("films"))
+            settings = {"arch": "efficientnet_b0", "weights": "none", "image_size": 224, "batch_size": 16, "epochs": 200}
+            (run,) = launch(
+                workspace, LaunchPlan(dataset="demo", splits=["demo"], experiment="load", settings=settings, seeds=[1])
+            )
+            wait_until(lambda: (status := run.status()) is not None and status.step > 0)
+            busy = rerun_milliseconds(page, reruns)
+            told("the same while a child process trains", busy, "ms")
+            run.ask_to_stop()
+            wait_until(lambda: run.state() == "stopped")
+        with server(workspace, with_thread=True) as url:
+            open_when_ready(page, f"{url}/history", "History")
+            page.wait_for_timeout(10_000)
+            threaded = rerun_milliseconds(page, reruns)
+            told("the same with training in a server thread", threaded, "ms")
+        browser.close()
+    ratio = [
+        sorted(values)[round(0.95 * (len(values) - 1))] / sorted(idle)[round(0.95 * (len(idle) - 1))]
+        for values in (busy, threaded)
+    ]
+    print(f"p95 against idle: child process {ratio[0]:.2f} x (goal at most 1.5), server thread {ratio[1]:.2f} x")
+
+
+if __name__ == "__main__":
+    main()
