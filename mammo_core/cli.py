@@ -18,7 +18,9 @@ from mammo_core.errors import ConfigError, DiskFull, MammoError, NameNotAllowed,
 from mammo_core.settings import RESEARCH_ONLY, Workspace, open_workspace
 from mammo_core.terminal import ProgressBar, log_to_stderr, print_json, say, table_text
 
-app = typer.Typer(help=f"MammoTrace. {RESEARCH_ONLY}.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help=f"MammoTrace. {RESEARCH_ONLY}.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Runs = Annotated[list[str], typer.Option("--run", help="A run directory or <experiment>/<run>; may be repeated.")]
@@ -50,7 +52,9 @@ def _workspace() -> Workspace:
 
 
 @app.callback()
-def _options(home: Annotated[Path | None, typer.Option(help="Workspace folder (default: MAMMOTRACE_HOME or runs/).")] = None) -> None:
+def _options(
+    home: Annotated[Path | None, typer.Option(help="Workspace folder (default: MAMMOTRACE_HOME or runs/).")] = None,
+) -> None:
     _state["home"] = home
 
 
@@ -66,7 +70,10 @@ def start_app(port: int = 8501, browser: Annotated[bool, typer.Option(help="Open
 
 
 @app.command()
-def demo(fast: Annotated[bool, typer.Option("--fast", help="Fewer films and epochs: about four minutes on two cores.")] = False, json: Json = False) -> None:
+def demo(
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer films and epochs: about four minutes on two cores.")] = False,
+    json: Json = False,
+) -> None:
     """The whole path on built-in phantom films: data, split, three seeds, comparison, report pack."""
     from mammo_core.workflows.demo import run_demo
 
@@ -78,7 +85,10 @@ def demo(fast: Annotated[bool, typer.Option("--fast", help="Fewer films and epoc
 
 @app.command()
 def phantom(
-    out: Path, images: int = 400, seed: int = 1, format: Annotated[str, typer.Option(help="dicom or png")] = "dicom"
+    out: Annotated[Path, typer.Option(help="New folder for the films.")],
+    images: int = 400,
+    seed: int = 1,
+    format: Annotated[str, typer.Option(help="dicom or png")] = "dicom",
 ) -> None:
     """Write synthetic films with true lesion masks."""
     from mammo_core.data.phantom import write_phantoms
@@ -107,7 +117,9 @@ def import_films(
     task: Annotated[str | None, typer.Option(help="density, lesion or any other word.")] = None,
     adapter: str = "auto",
     classes: Annotated[str | None, typer.Option(help="Class names in order, with commas.")] = None,
-    ordinal: Annotated[bool | None, typer.Option("--ordinal/--nominal", help="Whether the order of the classes has a meaning.")] = None,
+    ordinal: Annotated[
+        bool | None, typer.Option("--ordinal/--nominal", help="Whether the order of the classes has a meaning.")
+    ] = None,
     column: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, such as patient=PatientNo; may be repeated.")] = None,
     json: Json = False,
 ) -> None:
@@ -156,7 +168,7 @@ def audit(dataset: str, json: Json = False) -> None:
 @app.command()
 def split(
     dataset: str,
-    name: str,
+    name: Annotated[str, typer.Option(help="Name of the new split.")],
     scheme: Annotated[str, typer.Option(help="stratified, center-holdout or kfold")] = "stratified",
     seed: int = 42,
     ratios: Annotated[str, typer.Option(help="train/val/test in percent; 80/20/0 makes no test part.")] = "70/15/15",
@@ -192,7 +204,9 @@ def train(
     run_dir: Annotated[Path | None, typer.Option(help="Start or continue this one run (the job contract).")] = None,
 ) -> None:
     """Train in the foreground: one run after another, each a complete run directory."""
+    from mammo_core.config import load_preset, parse_overrides
     from mammo_core.workflows.commands import train_dir, train_experiment
+    from mammo_core.workflows.launch import LaunchPlan
 
     log_to_stderr()
     workspace = _workspace()
@@ -200,8 +214,16 @@ def train(
         raise typer.Exit(train_dir(workspace, run_dir))
     if not dataset or not (split or cv_folds):
         raise ConfigError("train needs --dataset and --split (or --cv-folds), or --run-dir; see train --help.")
-    wanted = {"dataset": dataset, "splits": split or [], "preset": config, "overrides": set or [], "seeds": _seeds(seeds)}
-    raise typer.Exit(train_experiment(workspace, **wanted, experiment=experiment, cv_folds=cv_folds, override_reason=override_leak))
+    preset = load_preset(config)
+    plan = LaunchPlan(
+        dataset=dataset,
+        splits=split or [],
+        experiment=experiment or f"{dataset}_{preset.name}",
+        settings={**preset.settings, **parse_overrides(set or [])},
+        seeds=_seeds(seeds),
+        override_reason=override_leak,
+    )
+    raise typer.Exit(train_experiment(workspace, plan, cv_folds))
 
 
 app.command("train")(train)
@@ -256,7 +278,10 @@ def status(run: Annotated[str | None, typer.Argument()] = None, json: Json = Fal
     if json:
         print_json([{"run": card.id, **(card.status.to_json() if card.status else {}), "state": card.state} for card in cards])
         return
-    rows = [(card.id, card.state, f"{card.status.epoch}/{card.status.epochs}" if card.status else "", card.problem or "") for card in cards]
+    rows = [
+        (card.id, card.state, f"{card.status.epoch}/{card.status.epochs}" if card.status else "", card.problem or "")
+        for card in cards
+    ]
     say(table_text(rows, ("run", "state", "epoch", "")))
 
 
@@ -264,10 +289,12 @@ def status(run: Annotated[str | None, typer.Argument()] = None, json: Json = Fal
 
 
 @app.command()
-def evaluate(run: str, on: Annotated[str, typer.Option(help="val, test or the name of another data set.")] = "val", json: Json = False) -> None:
+def evaluate(
+    run: str, on: Annotated[str, typer.Option(help="val, test or the name of another data set.")] = "val", json: Json = False
+) -> None:
     """Judge a run's best checkpoint; each look at the test split is counted."""
-    from mammo_core.report.tables import metrics_rows
     from mammo_core.runs.run_dir import find_run
+    from mammo_core.workflows.commands import metric_rows
     from mammo_core.workflows.evaluation import evaluate_run
 
     workspace = _workspace()
@@ -276,7 +303,7 @@ def evaluate(run: str, on: Annotated[str, typer.Option(help="val, test or the na
         print_json(metrics.to_json())
     else:
         say(f"{metrics.n} films of {metrics.patients} patients, epoch {metrics.epoch}")
-        say(table_text(metrics_rows(metrics), ("metric", "value", "95 % interval", "method")))
+        say(table_text(metric_rows(metrics), ("metric", "value", "95 % interval", "method")))
 
 
 @app.command()
@@ -295,7 +322,10 @@ def compare(names: list[str], on: Annotated[str, typer.Option(help="val or test"
 
 @app.command("report-pack")
 def report_pack(
-    run: Runs, assets_dir: Path, format: Annotated[str, typer.Option(help="png,svg,pdf")] = "png,svg,pdf", json: Json = False
+    run: Runs,
+    assets_dir: Annotated[Path, typer.Option(help="Folder for the figures; made if missing.")],
+    format: Annotated[str, typer.Option(help="png,svg,pdf")] = "png,svg,pdf",
+    json: Json = False,
 ) -> None:
     """Write the figures, tables and model cards of runs into a folder and a zip."""
     from mammo_core.workflows.pack import make_pack
@@ -313,7 +343,9 @@ def report_pack(
 def gradcam(
     run: str = typer.Option(help="A run directory or <experiment>/<run>."),
     out: Path = typer.Option(help="Folder for the maps."),
-    images: Annotated[str | None, typer.Option(help="Image ids with commas; none takes the clearest right and wrong ones.")] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Image ids with commas; none takes the clearest right and wrong ones.")
+    ] = None,
     method: str = "gradcam",
     json: Json = False,
 ) -> None:

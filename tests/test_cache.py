@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_films import drawn_film, write_dicom
 from PIL import Image
 from pydicom.data import get_testdata_file
 
+from make_films import drawn_film, write_dicom
 from mammo_core.data import cache as cache_module
 from mammo_core.data.cache import FilmCache, film_key, prepare_all
 from mammo_core.data.preprocess import prepare

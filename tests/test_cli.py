@@ -32,7 +32,7 @@ def home(tmp_path_factory) -> Workspace:
 @pytest.fixture(scope="module")
 def films(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("films") / "phantoms"
-    done = run_command(folder.parent, "phantom", str(folder), "--images", "40", "--format", "png")
+    done = run_command(folder.parent, "phantom", "--out", str(folder), "--images", "40", "--format", "png")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -129,7 +129,7 @@ def test_a_report_pack_is_written_with_the_promised_names(home, tmp_path):
         (["import", "/nowhere", "--name", "x"], 1, "nowhere"),
         (["split", "nothing", "--name", "s"], 1, "no data set 'nothing'"),
         (["stop", "density/seed_42"], 1, "is finished"),
-        (["phantom", "/tmp/x", "--format", "bmp"], 2, "dicom or png"),
+        (["phantom", "--out", "new", "--format", "bmp"], 2, "dicom or png"),
     ],
 )
 def test_a_wrong_input_gets_one_line_and_its_exit_code(home, arguments, code, words):

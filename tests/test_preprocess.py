@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from make_films import breast_of, drawn_film
 from PIL import Image
 from scipy import ndimage
 
+from make_films import breast_of, drawn_film
 from mammo_core.data.breast import breast_percentiles, chest_wall_side, find_breast, has_bright_background
 from mammo_core.data.preprocess import Geometry, prepare, to_original
 from mammo_core.data.reader import Film, FilmFacts, read_film

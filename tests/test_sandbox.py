@@ -23,12 +23,12 @@ import numpy as np
 import psutil
 import pydicom
 import pytest
-from make_films import RAMP, dicom_of, drawn_film, write_dicom
 from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless
 
+from make_films import RAMP, dicom_of, drawn_film, write_dicom
 from mammo_core.data.decode_worker import pixel_sha256, read_message, thumbnail, write_message
 from mammo_core.data.film import Film
 from mammo_core.data.preprocess import PreparedFilm, prepare

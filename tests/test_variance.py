@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from make_runs import write_experiment, write_run
 from scipy import stats
 
+from make_runs import write_experiment, write_run
 from mammo_core.analysis.variance import describe, finished_runs, mean_curve, summarise_experiment, write_experiment_summary
 from mammo_core.runs.history import history_frame
 from mammo_core.settings import Workspace

@@ -153,3 +153,24 @@ def _load_tensors(path: Path) -> Mapping[str, torch.Tensor]:
             f"{path.name} holds no plain table of tensors; expected a state dict. Name another file in 'weights'."
         )
     return loaded
+
+
+def fetch(arch: str) -> str:
+    """Download ImageNet weights of ``arch`` through timm, once; returns a sentence on where they came from.
+
+    Raises
+    ------
+    WeightsNotFound
+        The hub cannot be reached or has none of this architecture.
+    """
+    packaged = _packaged_weights(arch)
+    if packaged is not None:
+        return f"{arch} needs no download: {packaged.text}."
+    try:
+        timm.create_model(arch, pretrained=True)
+    except (RuntimeError, OSError) as error:
+        raise WeightsNotFound(
+            f"The weights of {arch} could not be downloaded ({type(error).__name__}); expected a network that reaches timm's model "
+            f"hub. Use {OFFLINE_ARCH}, whose weights are installed, or copy a file here and name it in 'weights'."
+        ) from error
+    return f"{arch}: ImageNet weights are on this machine now."

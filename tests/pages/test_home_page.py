@@ -1,0 +1,134 @@
+"""Home: the first visit, the demo, the path, the latest runs, the doctor, and keeping house."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from make_runs import write_experiment, write_run
+from mammo_core.runs.queue import enqueue, list_requests, update
+from mammo_core.settings import HOME_VARIABLE, Workspace
+from mammo_core.workflows.housekeeping import list_trash, move_to_trash
+
+OpenPage = Callable[..., AppTest]
+Read = Callable[[AppTest], str]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def button(app: AppTest, label: str):
+    return next(item for item in app.button if item.label == label)
+
+
+def labels(app: AppTest) -> list[str]:
+    return [item.label for item in app.button]
+
+
+def test_the_first_visit_says_what_the_app_is_and_offers_the_demo(open_page: OpenPage, read: Read) -> None:
+    app = open_page("home")
+    assert not app.exception
+    assert "Nothing leaves this machine" in read(app)
+    assert {"Try it with demo films", "Bring my films"} <= set(labels(app))
+    assert read(app).count("not yet") == 4
+
+
+def test_the_demo_is_asked_for_once_and_its_progress_shown(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    app = open_page("home")
+    button(app, "Try it with demo films").click().run()
+    (request,) = list_requests(workspace)
+    assert (request.kind, request.arguments) == ("demo", {})
+    assert "Try it with demo films" not in labels(app)
+    assert "The demo films are being made" in read(app)
+
+
+def test_a_failed_demo_says_why_and_can_be_tried_again(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    update(workspace, enqueue(workspace, "demo", {}, "Make demo films").id, state="failed", message="No space was left.")
+    app = open_page("home")
+    assert "No space was left" in read(app)
+    assert "Try it with demo films" in labels(app)
+
+
+def test_a_finished_demo_leads_to_training(open_page: OpenPage, read: Read, workspace: Workspace, make_dataset: Callable) -> None:
+    make_dataset("demo", synthetic=True)
+    request = enqueue(workspace, "demo", {}, "Make demo films")
+    update(workspace, request.id, state="done", result={"dataset": "demo", "split": "demo"})
+    app = open_page("home")
+    assert "80 synthetic films of 40 patients" in read(app)
+    assert "Train on the demo films" in labels(app)
+
+
+def test_the_path_says_what_there_is_and_what_comes_next(open_page: OpenPage, read: Read, make_dataset: Callable) -> None:
+    make_dataset("hospital")
+    app = open_page("home")
+    assert not app.exception
+    assert "80 films, 40 patients" in read(app)
+    assert "Make a split" in labels(app)
+    assert button(app, "Start a training").disabled
+
+
+def test_runs_are_listed_by_experiment_with_mean_and_sd(open_page: OpenPage, workspace: Workspace) -> None:
+    write_experiment(workspace.experiments / "density", epochs=2)
+    app = open_page("home")
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert table["Experiment"].tolist() == ["density"]
+    assert table["Seeds"].tolist() == ["42, 43, 44"]
+    assert "SD n-1" in table["Best epoch, validation"][0]
+
+
+def test_a_half_written_run_is_told_in_words_and_the_rest_goes_on(open_page: OpenPage, workspace: Workspace) -> None:
+    write_run(workspace.experiments / "good" / "seed_42", epochs=2)
+    broken = write_run(workspace.experiments / "broken" / "seed_42", epochs=2)
+    broken.status_file.write_text('{"state": "runn')
+    broken.summary_file.unlink()
+    app = open_page("home")
+    assert not app.exception
+    table = app.dataframe[0].value.set_index("Experiment")
+    assert "status.json" in table.loc["broken", "Best epoch, validation"]
+    assert "macro-AUC" in table.loc["good", "Best epoch, validation"]
+
+
+def test_an_interrupted_run_can_be_resumed_from_here(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    write_run(workspace.experiments / "density" / "seed_42", state="interrupted", epochs=3, epochs_run=1)
+    app = open_page("home")
+    assert "Interrupted" in read(app)
+    button(app, "Resume").click().run()
+    (request,) = list_requests(workspace)
+    assert (request.kind, request.arguments) == ("resume", {"run": "density/seed_42"})
+
+
+def test_a_deleted_run_can_be_put_back_and_the_trash_asks_before_it_is_emptied(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
+    run = write_run(workspace.experiments / "density" / "seed_42", epochs=2)
+    move_to_trash(workspace, run)
+    app = open_page("home")
+    app.session_state["keep_house"] = True
+    app.run()
+    assert "1 deleted run" in read(app)
+    button(app, "Empty the trash").click().run()
+    assert "erased for good" in read(app)
+    assert list_trash(workspace)
+    button(app, "Put back").click().run()
+    assert run.path.is_dir()
+
+
+@pytest.mark.parametrize("page", ["home", "films", "splits", "queue"])
+def test_pages_that_only_read_never_load_torch(page: str, workspace: Workspace) -> None:
+    write_run(workspace.experiments / "density" / "seed_42", epochs=2)
+    code = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        "app = AppTest.from_file('app.py', default_timeout=60)\n"
+        f"app.switch_page('pages/{page}.py').run()\n"
+        "assert not app.exception, app.exception\n"
+        "assert app.title, 'the page did not run'\n"
+        "raise SystemExit('torch' in sys.modules)\n"
+    )
+    environment = {**os.environ, HOME_VARIABLE: str(workspace.home), "PYTHONWARNINGS": "ignore"}
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=False, timeout=120).returncode == 0
