@@ -15,13 +15,15 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import pandas as pd
 import yaml
 from filelock import FileLock
 
 from mammo_core.errors import CorruptRunFile, DiskFull, NameNotAllowed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_JSON_BYTES = 64 * 2**20
 """Larger JSON files are refused before they are parsed; a history of 100,000 epochs is about 40 MB."""
@@ -185,6 +187,8 @@ def read_text_table(path: Path) -> pd.DataFrame:
     FileNotFoundError, CorruptRunFile
         As :func:`read_json`.
     """
+    import pandas as pd  # takes most of a second: commands that read no table start without it
+
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

@@ -48,12 +48,17 @@ def offer_evaluation(model: ShelfRow, missing: list[RunDir], on: str) -> None:
     if request is not None and request.state == "failed":
         st.error(plain(request.message), icon=":material/error:")
     if on == "test":
-        st.info(
-            f"Nobody has looked at the test films with this model yet. {explain('test')} Each look is counted.",
-            icon=":material/visibility_off:",
+        looks = max(len(run.test_looks()) for run in missing)
+        before = (
+            f"The test films were looked at {plural(looks, 'time')}, and the result is gone."
+            if looks
+            else "Nobody has looked at the test films with this model yet."
         )
+        st.info(f"{before} {explain('test')} Each look is counted.", icon=":material/visibility_off:")
     else:
-        st.info(f"{plural(len(missing), 'run')} of this model left no predictions on its validation films.", icon=":material/info:")
+        st.info(
+            f"{plural(len(missing), 'run')} of this model left no predictions on its validation films.", icon=":material/info:"
+        )
     label = "Look at the test films" if on == "test" else "Evaluate on the validation films"
     if st.button(label, type="primary", icon=":material/fact_check:"):
         enqueue(workspace, "evaluate", {"runs": [run.id for run in missing], "on": on}, f"Evaluate {model.name} on {on}")
@@ -81,18 +86,22 @@ def charts(model: ShelfRow, table: pd.DataFrame, metrics: MetricsFile, on: str) 
 
     with left:
         st.subheader("Confusion matrix")
-        show_chart(lambda: confusion(CHART_WIDTH), "evaluate_confusion", repr((metrics.confusion_matrix, metrics.class_names)))
+        show_chart(confusion(CHART_WIDTH), "evaluate_confusion")
         data = pd.DataFrame(metrics.confusion_matrix, columns=metrics.class_names).assign(true=metrics.class_names)
         download_figure(confusion, f"{stem}_confusion", data, note, "evaluate_confusion_file")
     with right:
         st.subheader("ROC")
         try:
-            show_chart(lambda: roc_chart(table, metrics.class_names, CHART_WIDTH), "evaluate_roc", (stem, table.to_csv()))
+            show_chart(roc_chart(table, metrics.class_names, CHART_WIDTH), "evaluate_roc")
         except UndefinedMetric as undefined:
             st.info(plain(str(undefined)), icon=":material/info:")
             return
         download_figure(
-            lambda width: roc_chart(table, metrics.class_names, width), f"{stem}_roc", table.drop(columns="patient_id"), note, "evaluate_roc_file"
+            lambda width: roc_chart(table, metrics.class_names, width),
+            f"{stem}_roc",
+            table.drop(columns="patient_id"),
+            note,
+            "evaluate_roc_file",
         )
 
 
@@ -105,7 +114,9 @@ def mistakes(model: ShelfRow, table: pd.DataFrame, metrics: MetricsFile, ordinal
     shown = wrong[["image_id", "center", "y_true", "y_pred", "confidence", "prob_true"]].set_axis(
         ["Film", "Centre", "True", "Called", "Probability of the call", "Probability of the truth"], axis=1
     )
-    percent = {name: st.column_config.NumberColumn(format="%.2f") for name in ("Probability of the call", "Probability of the truth")}
+    percent = {
+        name: st.column_config.NumberColumn(format="%.2f") for name in ("Probability of the call", "Probability of the truth")
+    }
     st.dataframe(shown, hide_index=True, column_config=percent, alt=f"The {len(shown)} worst of the wrongly called films")
     st.page_link(
         "pages/gradcam.py", label="See what influenced these scores", icon=":material/center_focus_strong:",
@@ -130,7 +141,9 @@ def show(model: ShelfRow, runs: list[RunDir], on: str) -> None:
 page_title("Evaluate", "How good is it, and for whom?")
 cards = list_cards(workspace)
 if not any(card.state == "finished" for card in cards):
-    nothing_yet("No training has finished yet; its validation and test results appear here.", "pages/train.py", "Start a training")
+    nothing_yet(
+        "No training has finished yet; its validation and test results appear here.", "pages/train.py", "Start a training"
+    )
 else:
     model = pick_model("Model", cards, "evaluate_model")
     on = st.segmented_control(

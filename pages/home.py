@@ -131,7 +131,7 @@ def latest_runs() -> None:
         }
     )
     columns = {
-        "Best epoch, validation": st.column_config.TextColumn(width="large", help=f"{explain('spread')} {explain('interval')}")
+        "Best epoch, validation": st.column_config.TextColumn(width=300, help=f"{explain('spread')} {explain('interval')}")
     }
     chosen = st.dataframe(
         table,

@@ -9,7 +9,6 @@ from pages.shared.frame import current_workspace, page_title, plain
 from pages.shared.glossary import explain
 from pages.shared.run_picker import nothing_yet
 
-
 TITLES = {
     "auc_ovr_macro": ("Macro-AUC", "macro-AUC"),
     "balanced_accuracy": ("Balanced accuracy", "balanced accuracy"),
@@ -38,7 +37,10 @@ def table_of(rows: list[ShelfRow]) -> pd.DataFrame:
 def show(rows: list[ShelfRow], key: str, alt: str) -> ShelfRow | None:
     """A table of models, and the selected one."""
     columns = {title: st.column_config.TextColumn(help=explain(word)) for title, word in TITLES.values()}
-    columns |= {"Name": st.column_config.TextColumn(pinned=True), "Films": st.column_config.TextColumn(help="Training + validation")}
+    columns |= {
+        "Name": st.column_config.TextColumn(pinned=True),
+        "Films": st.column_config.TextColumn(help="Training + validation"),
+    }
     chosen = st.dataframe(
         table_of(rows), hide_index=True, column_config=columns, on_select="rerun", selection_mode="single-row", key=key, alt=alt
     )
@@ -52,7 +54,9 @@ if not rows:
     nothing_yet("No training has finished yet; a model appears here when its run ends.", "pages/train.py", "Start a training")
 else:
     chosen = show(rows, "models_table", f"{len(rows)} trained models, the newest first")
-    st.caption("On the validation films, at each run's best epoch. Several runs: mean ± SD (n-1) over them; one run: value with its 95 % interval.")
+    st.caption(
+        "On the validation films, at each run's best epoch. Several runs: mean ± SD (n-1) over them; one run: value with its 95 % interval."
+    )
     if chosen is None:
         st.info("Select a row to use a model or to see its runs.", icon=":material/touch_app:")
     else:

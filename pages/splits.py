@@ -1,15 +1,14 @@
 """Splits: who is in training, and who in the test?"""
 
-from pathlib import Path
-
 import streamlit as st
 
-from mammo_core.data.manifest import Dataset, list_datasets, load_dataset
+from mammo_core.data.manifest import MANIFEST_FILE, Dataset, list_datasets, load_dataset
 from mammo_core.data.splits import Split, SplitPlan, list_splits, save_split, split_dataset
 from mammo_core.settings import open_workspace
 from pages.shared.frame import current_workspace, errors_in_words, page_title, plain
 from pages.shared.glossary import explain
 from pages.shared.name_field import ask_name
+from pages.shared.run_files import Stamp, stamp
 from pages.shared.run_picker import nothing_yet, pick_one
 from pages.shared.split_view import SCHEMES, leaks, proof_line, split_bars, split_sentence
 
@@ -18,8 +17,8 @@ workspace = current_workspace()
 
 
 @st.cache_data(max_entries=16, show_spinner="Placing patients")
-def preview(home: str, name: str, stamp: int, plan: SplitPlan) -> Split:
-    """The split that ``plan`` gives, made in memory; ``stamp`` changes with the data set."""
+def preview(home: str, name: str, version: Stamp, plan: SplitPlan) -> Split:
+    """The split that ``plan`` gives, made in memory; ``version`` changes with the data set."""
     return split_dataset(load_dataset(open_workspace(home), name), plan)
 
 
@@ -83,13 +82,13 @@ def draw_maker(dataset: Dataset) -> None:
         if name := saved_as(plan):
             st.success(f"The split **{plain(name)}** is saved.", icon=":material/check_circle:")
             train_button(dataset.name, name, "primary", "splits_train_saved")
-    stamp = (Path(dataset.directory) / "manifest.csv").stat().st_mtime_ns
+    version = stamp(dataset.directory / MANIFEST_FILE)
     with right, errors_in_words():
-        split = preview(str(workspace.home), dataset.name, stamp, plan)
+        split = preview(str(workspace.home), dataset.name, version, plan)
         proof_line(split.record)
         st.caption(plain(split.record.patient_statement))
-        for warning in split.record.warnings:
-            st.warning(plain(warning), icon=":material/warning:")
+        if split.record.warnings:
+            st.warning("  \n".join(map(plain, split.record.warnings)), icon=":material/warning:")
         unit = st.segmented_control("Count", ["patients", "films"], default="patients", required=True, key="splits_unit")
         split_bars(split.record, unit)
         with left:

@@ -286,13 +286,20 @@ def test_rows_left_out_are_counted_by_reason_and_never_guessed(tmp_path):
 def test_of_several_lesions_on_a_film_the_worst_counts(tmp_path):
     plan = understand(make_source(tmp_path, "file,pathology\na.png,BENIGN\na.png,MALIGNANT\na.png,BENIGN\nb.png,BENIGN\n"))
     assert labels_of(plan) == {"a.png": "Malignant", "b.png": "Benign"}
-    assert any("worst one counts" in warning for warning in plan.warnings)
+    assert any("worst one counts (Malignant before Benign)" in warning for warning in plan.warnings)
 
 
 def test_contradicting_densities_of_a_film_leave_it_out(tmp_path):
     plan = understand(make_source(tmp_path, "file,density\na.png,A\na.png,B\nb.png,B\nc.png,A\n"))
     assert labels_of(plan) == {"b.png": "B", "c.png": "A"}
     assert reasons(plan) == {"rows of one film give different labels": 2}
+
+
+def test_a_name_that_fits_two_films_is_left_out_and_not_guessed(tmp_path):
+    films = ("p1/a.png", "p2/a.png", "p2/b.png", "p2/c.png")
+    plan = understand(make_source(tmp_path, "file,label\na.png,x\nb.png,x\nc.png,y\n", films=films))
+    assert labels_of(plan) == {"p2/b.png": "x", "p2/c.png": "y"}
+    assert reasons(plan) == {"the file name fits several files": 1}
 
 
 def test_a_plan_without_a_film_says_why(tmp_path):

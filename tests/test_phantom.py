@@ -281,6 +281,21 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
 
 
+def test_unfinished_set_is_completed_by_the_same_request_only(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_phantoms(tmp_path / "set", 4, 0, "png", stop)
+    assert not (tmp_path / "set" / "phantom.csv").exists()
+    with pytest.raises(DataError, match="nothing is overwritten"):
+        write_phantoms(tmp_path / "set", 4, 1, "png")
+    assert write_phantoms(tmp_path / "set", 4, 0, "png") == 4
+    with pytest.raises(DataError, match="nothing is overwritten"):
+        write_phantoms(tmp_path / "set", 4, 0, "png")
+
+
 def test_wrong_request_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     for images, seed, format in ((0, 1, "png"), (4, -1, "png"), (4, 1, "jpeg")):
         with pytest.raises(ConfigError, match="expected"):

@@ -8,8 +8,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
-from make_runs import write_experiment, write_run
 
+from make_runs import write_experiment, write_run
 from mammo_core.runs.listing import list_cards
 from mammo_core.settings import Workspace
 from mammo_core.workflows.shelf import metric_over_runs, shelf, shelf_of_runs

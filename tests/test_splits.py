@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from mammo_core.data.manifest import MANIFEST_COLUMNS, PATH_COLUMNS, DatasetRecord, load_dataset
 from mammo_core.data.split_allocation import allocate, imbalance
+from mammo_core.data.split_schemes import form_groups
 from mammo_core.data.splits import (
     SPLIT_COLUMNS,
     SPLITS,
@@ -100,11 +101,17 @@ def test_every_class_reaches_every_split_with_three_patients_of_it():
         assert make_split(manifest, "ABC", SplitPlan(seed=seed)).record.proof.classes_missing == {}
 
 
+def test_a_patient_counts_as_her_worst_lesion_or_her_commonest_density():
+    manifest = make_manifest([["A", "A", "C"], ["B", "A", "A", "B"], ["C"]])
+    assert form_groups(manifest, list("ABC"), False, {}).strata.tolist() == [2, 1, 2]
+    assert form_groups(manifest, list("ABC"), True, {}).strata.tolist() == [0, 1, 2]  # of equals the higher
+
+
 def test_a_class_that_only_accompanies_another_still_reaches_every_split():
-    # Nobody's commonest label is C, but five patients have one film of it.
+    # Nobody's commonest label is C, but five patients have one film of it: one for each fold.
     manifest = make_manifest([["A"] * 4] * 40 + [["B"] * 4] * 40 + [["B", "B", "C"]] * 5)
-    for seed in range(10):
-        split = make_split(manifest, "ABC", SplitPlan(seed=seed), ordinal=True)
+    for seed in range(6):
+        split = make_split(manifest, "ABC", SplitPlan(scheme="kfold", seed=seed, ratios=(0.8, 0.2, 0)), ordinal=True)
         assert split.record.proof.classes_missing == {}
 
 

@@ -27,7 +27,7 @@ def allocate(strata: Ints, cells: Ints, films: Ints, shares: tuple[float, ...], 
     and cell change places (2000 tries) where that helps, which evens out patients with few and with many films. Best is the
     placement with the least sum of the mean squared relative errors of (films of a class in a part), (films in a part) and
     (groups in a part). scikit-learn's ``StratifiedGroupKFold`` balances films only, can leave a rare class out of a fold, and
-    knows no unequal shares.
+    knows no unequal shares. Last, single groups are moved where a part still lacks a class that its patients never have as label.
 
     Parameters
     ----------
@@ -46,16 +46,8 @@ def allocate(strata: Ints, cells: Ints, films: Ints, shares: tuple[float, ...], 
     ndarray of shape (n_groups,), int in [0, n_parts)
         The part of each group. Depends on the order of the groups: sort them first.
     """
-    wanted = np.asarray(shares)
-    best = _best_of(strata, cells, films, wanted, seed)
-    if _absent(best, films, len(shares)).any():
-        best = _repair(best, films, len(shares))
-    if _absent(best, films, len(shares)).any():
-        # A class that is nowhere the label of its group is only reached when groups are labelled by their rarest class.
-        rarest = _repair(_best_of(_rarest_class(films), cells, films, wanted, seed), films, len(shares))
-        if _absent(rarest, films, len(shares)).sum() < _absent(best, films, len(shares)).sum():
-            best = rarest
-    return best
+    best = _best_of(strata, cells, films, np.asarray(shares), seed)
+    return _repair(best, films, len(shares)) if _absent(best, films, len(shares)).any() else best
 
 
 def _best_of(strata: Ints, cells: Ints, films: Ints, shares: Floats, seed: int) -> Ints:
@@ -168,13 +160,6 @@ def _absent(parts: Ints, films: Ints, n_parts: int) -> npt.NDArray[np.bool_]:
     """Which class is absent from which part, of shape (n_parts, n_classes); classes without any film never are."""
     absent: npt.NDArray[np.bool_] = (_per_part(parts, films, n_parts) == 0) & (films.sum(axis=0) > 0)
     return absent
-
-
-def _rarest_class(films: Ints) -> Ints:
-    """For each group the class, among its own, that the fewest groups have."""
-    holders = (films > 0).sum(axis=0)
-    rarest: Ints = np.where(films > 0, holders, holders.max() + 1).argmin(axis=1)
-    return rarest
 
 
 def _repair(parts: Ints, films: Ints, n_parts: int) -> Ints:

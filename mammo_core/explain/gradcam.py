@@ -21,6 +21,7 @@ from torch import nn
 from mammo_core.data.preprocess import Geometry, PreparedFilm, to_original
 from mammo_core.errors import ConfigError, DataError
 from mammo_core.explain.layers import target_layer
+from mammo_core.explain.methods import METHOD_TITLES
 from mammo_core.training.batches import to_float
 from mammo_core.training.models import Normalisation, normalise
 
@@ -32,11 +33,6 @@ MAX_OUTSIDE_BREAST = 0.20
 MAX_ON_BORDER = 0.15
 BORDER_SHARE = 0.05
 """Width of the border, as a share of the side."""
-
-MEANING = (
-    "The map shows at coarse scale what influenced the score; it does not detect lesions, and its colours are relative to "
-    "this map."
-)
 
 
 class _SignedEigenCAM(EigenCAM):  # type: ignore[misc]
@@ -54,13 +50,6 @@ METHODS: dict[str, type[BaseCAM]] = {
     "layercam": LayerCAM,
     "eigencam": _SignedEigenCAM,
     "hirescam": HiResCAM,
-}
-METHOD_TITLES = {
-    "gradcam": "Grad-CAM",
-    "gradcam++": "Grad-CAM++",
-    "layercam": "LayerCAM",
-    "eigencam": "Eigen-CAM (the same for every class)",
-    "hirescam": "HiResCAM",
 }
 
 

@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from skimage.measure import find_contours
 
 from mammo_core.errors import ConfigError
-from mammo_core.explain.gradcam import MEANING
+from mammo_core.explain.methods import MEANING
 from mammo_core.settings import RESEARCH_ONLY
 
 Grey = npt.NDArray[np.float32]

@@ -180,15 +180,17 @@ class Predictor:
                 cams.append(cam)
                 maps.append(to_film(cam, view.geometry))
                 found.append(alarms(cam, view))
-        statement = cams[0].statement if len(cams) == 1 else _joint_statement(cams)
         spacing = film.facts.pixel_spacing_mm
         rows, columns = cell_pixels(cams[0], prepared[self.members[0].checkpoint.config.image_size].geometry)
+        cell_mm = (rows * spacing[0], columns * spacing[1]) if spacing else None
         return Explanation(
             map=np.mean(maps, axis=0, dtype=np.float32),
             cams=tuple(cams),
             alarms=MapAlarms(_mean([a.outside_breast for a in found]), _mean([a.on_border for a in found])),
-            statement=statement,
-            cell_mm=(rows * spacing[0], columns * spacing[1]) if spacing else None,
+            statement=_statement(
+                cams, f"{cell_mm[0]:.0f} x {cell_mm[1]:.0f} mm" if cell_mm else f"{rows:.0f} x {columns:.0f} pixels"
+            ),
+            cell_mm=cell_mm,
         )
 
     def _prepared(self, film: Film) -> dict[tuple[int, int], PreparedFilm]:
@@ -282,12 +284,13 @@ def as_row(image: str, result: Prediction | MammoError, runs: Sequence[str]) -> 
     }
 
 
-def _joint_statement(cams: Sequence[CamMap]) -> str:
+def _statement(cams: Sequence[CamMap], cell_size: str) -> str:
     shown = [cam for cam in cams if not cam.empty]
     if not shown:
         return cams[0].statement
-    without = f"; {len(cams) - len(shown)} of them found no positive evidence" if len(shown) < len(cams) else ""
-    return f"{shown[0].statement} Mean of {len(cams)} runs{without}."
+    without = f"; to {len(cams) - len(shown)} of them there is no positive evidence" if len(shown) < len(cams) else ""
+    joint = f" Mean of {len(cams)} runs{without}." if len(cams) > 1 else ""
+    return f"{shown[0].statement} A cell covers about {cell_size} of the film.{joint}"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

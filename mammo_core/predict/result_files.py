@@ -112,7 +112,7 @@ def prediction_pdf(film: Film, prediction: Prediction, explanation: Explanation 
     """One A4 page: result, scores, map, warnings, what was done to the film, and which model says so."""
     _register_fonts()
     buffer = io.BytesIO()
-    page = Canvas(buffer, pagesize=A4, invariant=True)
+    page = Canvas(buffer, pagesize=A4)
     page.setTitle(f"MammoTrace prediction of film {prediction.film_id}")
     page.setSubject(RESEARCH_ONLY)
     page.setAuthor("MammoTrace")
@@ -178,9 +178,9 @@ def _map_content(film: Film, explanation: Explanation | None, width: float) -> l
 
 def _score_table(prediction: Prediction, width: float) -> Table:
     rows = [
-        [_text(name, 9), _bar(value, width * 0.5), _text(f"{value:.3f}", 9)] for name, value in prediction.probabilities.items()
+        [_text(name, 9), _bar(value, width * 0.55), _text(f"{value:.3f}", 9)] for name, value in prediction.probabilities.items()
     ]
-    table = Table(rows, colWidths=[width * 0.3, width * 0.55, width * 0.15], hAlign="LEFT")
+    table = Table(rows, colWidths=[width * 0.25, width * 0.6, width * 0.15], hAlign="LEFT")
     table.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "MIDDLE"), ("TOPPADDING", (0, 0), (-1, -1), 1),
                                ("BOTTOMPADDING", (0, 0), (-1, -1), 1), ("LEFTPADDING", (0, 0), (0, -1), 0)]))  # fmt: skip
     return table

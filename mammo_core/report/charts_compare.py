@@ -6,22 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import altair as alt
+import numpy as np
 import pandas as pd
 
 from mammo_core.analysis.metrics import TITLES
 from mammo_core.analysis.variance import describe, mean_curve
-from mammo_core.report.panels import (
-    Panel,
-    Series,
-    background_layers,
-    end_names,
-    epoch_axis,
-    epoch_scale,
-    hover_layer,
-    layered,
-    value_range,
-)
+from mammo_core.report.panels import Panel, Series, end_names, hover, value_range
+from mammo_core.report.spec import Chart, Spec, at, by_series, category, layered, number, records, rows, tooltip
 from mammo_core.report.theme import DASHES, run_colours
 from mammo_core.runs.schema import HEADLINE_METRICS
 
@@ -41,7 +32,7 @@ class CurveView:
     """Whether each run is drawn as a thin line."""
 
 
-def seed_curves(frames: Frames, column: str, view: CurveView, name: str = "mean") -> alt.LayerChart:
+def seed_curves(frames: Frames, column: str, view: CurveView, name: str = "mean") -> Chart:
     """Every run thin, their mean bold, and mean ± SD (n-1) as a band wherever at least two runs have the epoch.
 
     ``frames`` maps run id to its history table.
@@ -49,73 +40,68 @@ def seed_curves(frames: Frames, column: str, view: CurveView, name: str = "mean"
     return group_curves({name: frames}, column, view)
 
 
-def group_curves(groups: Mapping[str, Frames], column: str, view: CurveView) -> alt.LayerChart:
+def group_curves(groups: Mapping[str, Frames], column: str, view: CurveView) -> Chart:
     """:func:`seed_curves` for several groups in one panel; each name carries its n."""
     tables = {name: mean_curve(list(frames.values()), column) for name, frames in groups.items()}
     tables = {name: table for name, table in tables.items() if len(table)}
-    colours = run_colours(list(tables))
-    bounds = pd.concat(
-        [*(_edges(table) for table in tables.values()), *_member_values(groups, column)] or [pd.DataFrame({"v": []})]
-    )
-    epochs = max([view.epochs_planned or 1, *(int(table["epoch"].max()) for table in tables.values())])
+    members = {name: [frame for frame in groups[name].values() if column in frame.columns] for name in tables}
     panel = Panel(
         name="curves",
         title=view.title,
-        epochs=epochs,
+        epochs=max([view.epochs_planned or 1, *(int(table["epoch"].max()) for table in tables.values())]),
         width=view.width,
         height=view.height,
-        domain=value_range(bounds, ["v"]),
+        domain=value_range(_all_values(tables, members, column)),
     )
+    colours = run_colours(list(tables))
     series = [
-        Series(
-            name,
-            f"{name}{' ± SD' if table['n'].max() > 1 else ''} ({count_text(table)})",
-            colours[name],
-            DASHES[index % len(DASHES)],
-        )
+        Series(name, _name_with_n(name, table), colours[name], DASHES[index % len(DASHES)], shape="")
         for index, (name, table) in enumerate(tables.items())
     ]
-    layers: list[alt.Chart | alt.LayerChart] = list(background_layers(panel))
+    parts: list[Spec] = []
     for one in series:
-        layers += _group_layers(one, tables[one.column], groups[one.column] if view.members else {}, (column, panel))
+        parts += _band(one, tables[one.column], panel)
+        parts += [_member(one, frame, column, panel) for frame in members[one.column]] if view.members else []
+    parts += [_mean(one, tables[one.column], panel) for one in series]  # above all members
     joined = _joined(tables)
-    layers += end_names(series, joined, panel)
-    layers.append(hover_layer(joined, series, panel))
-    return layered(layers, width=view.width, height=view.height, description=curves_finding(tables, view.title))
+    parts += [*end_names(series, joined, panel), hover(series, joined, panel)]
+    return Chart(layered(parts, view.width, view.height, description=curves_finding(tables, view.title)))
 
 
-def _group_layers(
-    series: Series, table: pd.DataFrame, frames: Frames, where: tuple[str, Panel]
-) -> list[alt.Chart | alt.LayerChart]:
-    column, panel = where
-    axis = epoch_axis(panel)
-    x = alt.X("epoch:Q", title="Epoch", scale=epoch_scale(panel.epochs), axis=axis)
-    scale = alt.Scale(domain=list(panel.y_domain), nice=False, zero=False)
-    y = alt.Y("mean:Q", title=panel.title, scale=scale)
-    spread = table[table["n"] >= 2].assign(low=lambda t: t["mean"] - t["sd"], high=lambda t: t["mean"] + t["sd"])
-    layers: list[alt.Chart | alt.LayerChart] = []
-    if len(spread):
-        band = alt.Chart(spread).mark_area(color=series.colour, opacity=0.18, clip=True)
-        layers.append(band.encode(x=x, y=alt.Y("low:Q", title=panel.title, scale=scale), y2=alt.Y2("high:Q")))
-    for frame in frames.values():
-        if column in frame.columns:
-            member = alt.Chart(pd.DataFrame({"epoch": frame["epoch"], "mean": frame[column]}))
-            layers.append(member.mark_line(color=series.colour, style="member", clip=True).encode(x=x, y=y))
-    mean = alt.Chart(table).mark_line(color=series.colour, style="mean", strokeDash=list(series.dash)).encode(x=x, y=y)
-    return [*layers, mean]
+def _all_values(tables: Frames, members: Mapping[str, Sequence[pd.DataFrame]], column: str) -> np.ndarray[Any, Any]:
+    edges = [table["mean"] + sign * table["sd"].fillna(0.0) for table in tables.values() for sign in (-1, 1)]
+    drawn = [frame[column] for frames in members.values() for frame in frames]
+    return np.concatenate([np.asarray(values, dtype=np.float64) for values in (*edges, *drawn)] or [np.empty(0)])
 
 
-def _edges(table: pd.DataFrame) -> pd.DataFrame:
-    sd = table["sd"].fillna(0.0)
-    return pd.DataFrame({"v": pd.concat([table["mean"] - sd, table["mean"] + sd])})
+def _name_with_n(name: str, table: pd.DataFrame) -> str:
+    return f"{name}{' ± SD' if table['n'].max() > 1 else ''} ({count_text(table)})"
 
 
-def _member_values(groups: Mapping[str, Frames], column: str) -> list[pd.DataFrame]:
-    frames = [frame for members in groups.values() for frame in members.values() if column in frame.columns]
-    return [pd.DataFrame({"v": frame[column].to_numpy()}) for frame in frames]
+def _band(series: Series, table: pd.DataFrame, panel: Panel) -> list[Spec]:
+    spread = table[table["n"] >= 2]
+    if spread.empty:
+        return []
+    edges = pd.DataFrame(
+        {"epoch": spread["epoch"], "value": spread["mean"] - spread["sd"], "high": spread["mean"] + spread["sd"]}
+    )
+    mark = {"type": "area", "color": series.colour, "opacity": 0.18, "clip": True}
+    return [{"data": rows(edges), "mark": mark, "encoding": {"x": panel.x, "y": panel.y, "y2": {"field": "high"}}}]
 
 
-def _joined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def _member(series: Series, frame: pd.DataFrame, column: str, panel: Panel) -> Spec:
+    data = rows(pd.DataFrame({"epoch": frame["epoch"], "value": frame[column]}))
+    mark = {"type": "line", "style": "member", "color": series.colour, "clip": True}
+    return {"data": data, "mark": mark, "encoding": {"x": panel.x, "y": panel.y}}
+
+
+def _mean(series: Series, table: pd.DataFrame, panel: Panel) -> Spec:
+    data = rows(pd.DataFrame({"epoch": table["epoch"], "value": table["mean"]}))
+    mark = {"type": "line", "style": "mean", "color": series.colour, "strokeDash": list(series.dash), "clip": True}
+    return {"data": data, "mark": mark, "encoding": {"x": panel.x, "y": panel.y}}
+
+
+def _joined(tables: Frames) -> pd.DataFrame:
     """One row an epoch, one column a group: its mean."""
     if not tables:
         return pd.DataFrame({"epoch": []})
@@ -129,7 +115,8 @@ def count_text(table: pd.DataFrame) -> str:
     return f"n = {least}" if least == most else f"n = {least} to {most}"
 
 
-def curves_finding(tables: Mapping[str, pd.DataFrame], title: str) -> str:
+def curves_finding(tables: Frames, title: str) -> str:
+    """Where each mean curve ends, with its SD and n."""
     if not tables:
         return f"{title}: no values."
     ends = []
@@ -143,60 +130,59 @@ def curves_finding(tables: Mapping[str, pd.DataFrame], title: str) -> str:
 # ---- dots -----------------------------------------------------------------------------------------------------------------
 
 
-def metric_dots(
-    groups: Sequence[Mapping[str, Any]], metrics: Sequence[str] = HEADLINE_METRICS, width: int = 300
-) -> alt.VConcatChart:
-    """Every run as a dot, the mean as a diamond and its 95 % t interval as a line; one panel a metric, one row a group.
+def metric_dots(groups: Sequence[Mapping[str, Any]], metrics: Sequence[str] = HEADLINE_METRICS, width: int = 300) -> Chart:
+    """Every run as a ring, the mean as a diamond and its 95 % t interval as a line; one panel a metric, one row a group.
 
     ``groups`` is the ``groups`` list of ``compare``.
     """
     shown = [metric for metric in metrics if any(metric in group["metrics"] for group in groups)]
     panels = [_dot_panel(groups, metric, width) for metric in shown]
-    chart = alt.VConcatChart(vconcat=panels, spacing=8, description=dots_finding(groups, shown))
-    independent: alt.VConcatChart = chart.resolve_scale(x="independent")
-    return independent
+    resolve = {"scale": {"x": "independent", "color": "independent"}}
+    return Chart({"vconcat": panels, "spacing": 8, "resolve": resolve, "description": dots_finding(groups, shown)})
 
 
-def _dot_panel(groups: Sequence[Mapping[str, Any]], metric: str, width: int) -> alt.LayerChart:
+def _dot_panel(groups: Sequence[Mapping[str, Any]], metric: str, width: int) -> Spec:
     found = {str(group["name"]): group["metrics"].get(metric, {"values": []}) for group in groups}
-    order = list(found)
-    colours = run_colours(order)
-    dots = pd.DataFrame([{"group": n, "value": v} for n, cell in found.items() for v in cell["values"] if v is not None])
-    means = pd.DataFrame(
-        [
-            {
-                "group": n,
-                "value": cell["mean"],
-                "low": cell["ci_low"],
-                "high": cell["ci_high"],
-                "text": describe(cell["values"]).text(),
-            }
-            for n, cell in found.items()
-            if cell.get("mean") is not None
-        ],
-        columns=["group", "value", "low", "high", "text"],
-    )
-    ends = pd.DataFrame({"v": pd.concat([dots.get("value", pd.Series(dtype=float)), means["low"], means["high"]]).astype(float)})
-    low, high = value_range(ends, ["v"], least_span=0.02)
-    scale = alt.Scale(domain=[low, high], nice=False, zero=False)
-    x = alt.X("value:Q", title=TITLES.get(metric, metric), scale=scale)
-    y = alt.Y("group:N", sort=order, title=None, axis=alt.Axis(ticks=False, domain=False, grid=True, minExtent=0, maxExtent=160))
-    colour = alt.Color("group:N", scale=alt.Scale(domain=order, range=[colours[n] for n in order]), legend=None)
-    tooltip = [alt.Tooltip("group:N", title="Group"), alt.Tooltip("value:Q", title=TITLES.get(metric, metric), format=".4f")]
-    interval = alt.Chart(means.dropna(subset=["low"])).mark_rule(style="interval", clip=True)
-    words = alt.Chart(means).mark_text(style="label", align="left", baseline="middle", dx=8)
-    layers: list[alt.Chart | alt.LayerChart] = [
-        interval.encode(x=alt.X("low:Q", scale=scale), x2=alt.X2("high:Q"), y=y, color=colour),
-        alt.Chart(dots)
-        .mark_point(style="open-dot", filled=False)
-        .encode(x=x, y=y, yOffset=alt.value(4), color=colour, tooltip=tooltip),
-        alt.Chart(means).mark_point(shape="diamond", style="mean-dot").encode(x=x, y=y, color=colour, tooltip=tooltip),
-        words.encode(x=alt.value(width), y=y, text=alt.Text("text:N")),
+    title, order, colours = TITLES.get(metric, metric), list(found), run_colours(list(found))
+    dots = [{"group": n, "value": v} for n, cell in found.items() for v in cell["values"] if v is not None]
+    means = [
+        {
+            "group": n,
+            "value": cell["mean"],
+            "low": cell["ci_low"],
+            "high": cell["ci_high"],
+            "text": describe(cell["values"]).text(),
+        }
+        for n, cell in found.items()
+        if cell.get("mean") is not None
     ]
-    return layered(layers, width=width, height=max(1, len(order)) * 30)
+    ends = [dot["value"] for dot in dots] + [mean[end] for mean in means for end in ("low", "high") if mean[end] is not None]
+    scale = {"domain": list(value_range(ends, least_span=0.02)), "nice": False, "zero": False}
+    quiet = {"ticks": False, "domain": False, "grid": True, "minExtent": 0, "maxExtent": 160}
+    place = {
+        "x": number("value", title=title, scale=scale),
+        "y": category("group", sort=order, title=None, axis=quiet),
+        "color": by_series(order, [colours[name] for name in order], "group"),
+        "tooltip": tooltip(("group", "Group", ""), ("value", title, ".4f")),
+    }
+    intervals = records(mean for mean in means if mean["low"] is not None)
+    words = {"type": "text", "style": "label", "align": "left", "baseline": "middle", "dx": 8}
+    ring = {"type": "point", "style": "open-dot", "filled": False}
+    parts: list[Spec] = [
+        {
+            "data": intervals,
+            "mark": {"type": "rule", "style": "interval", "clip": True},
+            "encoding": {**place, "x": number("low", title=title, scale=scale), "x2": {"field": "high"}},
+        },
+        {"data": records(dots), "mark": ring, "encoding": {**place, "yOffset": at(4)}},
+        {"data": records(means), "mark": {"type": "point", "shape": "diamond", "style": "mean-dot"}, "encoding": place},
+        {"data": records(means), "mark": words, "encoding": {"x": at(width), "y": place["y"], "text": category("text")}},
+    ]
+    return layered(parts, width, max(1, len(order)) * 30)
 
 
 def dots_finding(groups: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> str:
+    """Mean, SD and n of every group in every metric."""
     sentences = []
     for metric in metrics:
         cells = [(group["name"], group["metrics"].get(metric, {"values": []})["values"]) for group in groups]

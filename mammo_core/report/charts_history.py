@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import altair as alt
 import numpy as np
 import pandas as pd
 
 from mammo_core.report.panels import Band, Event, Panel, Series, class_series, drawn, line_panel, value_range
+from mammo_core.report.spec import Chart, Spec
 from mammo_core.report.theme import NEUTRAL, TRAINING, VALIDATION, class_colours
 from mammo_core.runs.history import RECALL_PREFIX
 
@@ -52,7 +52,7 @@ class HistoryView:
     """Whether the reader can zoom along the epochs; give ``st.altair_chart`` a ``key`` and ``on_select="rerun"``."""
 
 
-def history_chart(frame: pd.DataFrame, view: HistoryView | None = None) -> alt.VConcatChart:
+def history_chart(frame: pd.DataFrame, view: HistoryView | None = None) -> Chart:
     """Loss over accuracy over learning rate over per-class recall, aligned on one epoch axis.
 
     Parameters
@@ -70,20 +70,20 @@ def history_chart(frame: pd.DataFrame, view: HistoryView | None = None) -> alt.V
     return _stack(frame, wanted, view, history_finding(frame, view))
 
 
-def train_figure(frame: pd.DataFrame, view: HistoryView | None = None) -> alt.VConcatChart:
+def train_figure(frame: pd.DataFrame, view: HistoryView | None = None) -> Chart:
     """The standard figure of a run: losses above, accuracies below; training blue, validation orange."""
     view = view or HistoryView(width=420)
     panels: list[tuple[Sequence[Series], str, int]] = [(LOSS, "Loss (nats)", 150), (ACCURACY, "Accuracy", 150)]
     return _stack(frame, panels, view, history_finding(frame, view))
 
 
-def loss_chart(frame: pd.DataFrame, view: HistoryView | None = None) -> alt.VConcatChart:
+def loss_chart(frame: pd.DataFrame, view: HistoryView | None = None) -> Chart:
     """Training and validation loss: ``loss_curve.png``."""
     view = view or HistoryView(width=420, best_epoch=lowest_epoch(frame, "val_loss"))
     return _stack(frame, [(LOSS, "Loss (nats)", 240)], view, history_finding(frame, view))
 
 
-def recall_chart(frame: pd.DataFrame, class_names: Sequence[str], view: HistoryView | None = None) -> alt.VConcatChart:
+def recall_chart(frame: pd.DataFrame, class_names: Sequence[str], view: HistoryView | None = None) -> Chart:
     """Recall of each class on the validation films: ``recall_curve.png``."""
     view = view or HistoryView(width=420, best_epoch=lowest_epoch(frame, "val_loss"))
     return _stack(frame, [(_recall_series(class_names), RECALL, 240)], view, recall_finding(frame, class_names))
@@ -95,7 +95,7 @@ def _recall_series(class_names: Sequence[str]) -> list[Series]:
 
 def _stack(
     frame: pd.DataFrame, wanted: Sequence[tuple[Sequence[Series], str, int]], view: HistoryView, description: str
-) -> alt.VConcatChart:
+) -> Chart:
     epochs = max(view.epochs_planned or 1, int(frame["epoch"].max()) if len(frame) else 1)
     best = () if view.best_epoch is None else (Event(view.best_epoch, f"best epoch {view.best_epoch}"),)
     resumed = (Event(epoch, "resumed", dotted=True) for epoch in _resumed_epochs(frame))
@@ -118,21 +118,14 @@ def _stack(
             clip=view.live,
         )
         charts.append(line_panel(frame, series, panel))
-    panels = alt.VConcatChart(
-        vconcat=charts, spacing=14, bounds="flush", description=description, title=view.title or alt.Undefined
-    )
-    stacked: alt.VConcatChart = panels.resolve_scale(
-        color="independent", shape="independent", strokeDash="independent", opacity="independent"
-    )
+    spec: Spec = {"vconcat": charts, "spacing": 14, "bounds": "flush", "description": description}
+    spec["resolve"] = {"scale": dict.fromkeys(("color", "shape", "strokeDash", "opacity"), "independent")}
+    if view.title:
+        spec["title"] = view.title
     if view.live:
-        stacked.params = [_zoom_over(names)]
-    return stacked
-
-
-def _zoom_over(panels: Sequence[str]) -> alt.TopLevelSelectionParameter:
-    """One zoom along x for all panels. Altair's ``add_params`` would name every layer, which Vega refuses as duplicates."""
-    select = alt.IntervalSelectionConfig(type="interval", encodings=["x"])
-    return alt.TopLevelSelectionParameter(name=ZOOM, select=select, bind="scales", views=list(panels))
+        # one selection over all panels, so that they zoom together
+        spec["params"] = [{"name": ZOOM, "select": {"type": "interval", "encodings": ["x"]}, "bind": "scales", "views": names}]
+    return Chart(spec)
 
 
 def _resumed_epochs(frame: pd.DataFrame) -> list[int]:
@@ -142,7 +135,8 @@ def _resumed_epochs(frame: pd.DataFrame) -> list[int]:
 
 
 def _domain(frame: pd.DataFrame, series: Sequence[Series], title: str) -> tuple[float, float]:
-    low, high = value_range(frame, [one.column for one in series], 0.1 if title != RATE else 0.0)
+    columns = [one.column for one in drawn(series, frame)]
+    low, high = value_range(frame[columns].to_numpy(dtype=np.float64).ravel(), 0.0 if title == RATE else 0.1)
     if title == RECALL:
         return -0.03, 1.03  # all of the range: a class at 0 must be seen as such
     return (low, min(high, 1.03)) if title == "Accuracy" else (min(low, 0.0) if title == RATE else low, high)

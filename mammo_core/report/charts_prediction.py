@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import altair as alt
-import pandas as pd
-
-from mammo_core.report.panels import layered
+from mammo_core.report.spec import Chart, Spec, at, category, layered, number, records, tooltip
 from mammo_core.report.theme import NEUTRAL, TRAINING
 
 
-def probability_chart(
-    probabilities: Mapping[str, float], per_run: Mapping[str, Mapping[str, float]], width: int = 300
-) -> alt.LayerChart:
+def probability_chart(probabilities: Mapping[str, float], per_run: Mapping[str, Mapping[str, float]], width: int = 300) -> Chart:
     """Probability of each class, classes in their order from top to bottom.
 
     Parameters
@@ -22,20 +17,33 @@ def probability_chart(
     per_run : mapping of run id to the same for that run
     """
     order = list(probabilities)
-    bars = pd.DataFrame([{"class": name, "p": value, "text": f"{value:.2f}"} for name, value in probabilities.items()])
-    dots = pd.DataFrame([{"class": name, "p": row[name], "run": run} for run, row in per_run.items() for name in order])
     winner = max(order, key=lambda name: probabilities[name])
-    x = alt.X("p:Q", title="Probability", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".1f", grid=True, tickCount=5))
-    y = alt.Y("class:N", sort=order, title=None, axis=alt.Axis(ticks=False, domain=False, minExtent=0, maxExtent=120))
-    colour = alt.condition(alt.datum["class"] == winner, alt.value(TRAINING), alt.value(NEUTRAL))
-    layers: list[alt.Chart | alt.LayerChart] = [alt.Chart(bars).mark_bar(size=14, opacity=0.75).encode(x=x, y=y, color=colour)]
+    bars = records(
+        {"class": name, "p": value, "text": f"{value:.2f}", "colour": TRAINING if name == winner else NEUTRAL}
+        for name, value in probabilities.items()
+    )
+    dots = records({"class": name, "p": row[name], "run": run} for run, row in per_run.items() for name in order)
+    place = {
+        "x": number("p", title="Probability", scale={"domain": [0, 1]}, axis={"format": ".1f", "grid": True, "tickCount": 5}),
+        "y": category("class", sort=order, title=None, axis={"ticks": False, "domain": False, "labelPadding": 10, "minExtent": 0, "maxExtent": 120}),
+    }
+    bar = {"type": "bar", "size": 14, "opacity": 0.75}
+    parts: list[Spec] = [{"data": bars, "mark": bar, "encoding": {**place, "color": category("colour", scale=None)}}]
     if len(per_run) > 1:
-        tooltip = [alt.Tooltip("run:N", title="Run"), alt.Tooltip("p:Q", title="Probability", format=".3f")]
-        dot = alt.Chart(dots).mark_point(style="open-dot", filled=True, opacity=0.9, stroke="#FFFFFF", color="#111111", size=45)
-        layers.append(dot.encode(x=x, y=y, tooltip=tooltip))
-    words = alt.Chart(bars).mark_text(style="label", align="left", baseline="middle", dx=8)
-    layers.append(words.encode(x=alt.value(width), y=y, text=alt.Text("text:N")))
-    return layered(layers, width=width, height=len(order) * 30, description=probability_finding(probabilities, per_run))
+        dot = {
+            "type": "point",
+            "style": "open-dot",
+            "filled": True,
+            "opacity": 0.9,
+            "stroke": "#FFFFFF",
+            "color": "#111111",
+            "size": 45,
+        }
+        lines = tooltip(("run", "Run", ""), ("p", "Probability", ".3f"))
+        parts.append({"data": dots, "mark": dot, "encoding": {**place, "tooltip": lines}})
+    words = {"type": "text", "style": "label", "align": "left", "baseline": "middle", "dx": 8}
+    parts.append({"data": bars, "mark": words, "encoding": {"x": at(width), "y": place["y"], "text": category("text")}})
+    return Chart(layered(parts, width, len(order) * 30, description=probability_finding(probabilities, per_run)))
 
 
 def probability_finding(probabilities: Mapping[str, float], per_run: Mapping[str, Mapping[str, float]]) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 from xml.sax.saxutils import escape
 
-import altair as alt
 import pandas as pd
 import vl_convert
 
 from mammo_core.errors import MammoError
 from mammo_core.report.panels import HOVER
+from mammo_core.report.spec import VEGALITE_VERSION, Chart, Spec
 from mammo_core.report.tables import safe_csv
-from mammo_core.report.theme import AnyChart, StyleName, themed
+from mammo_core.report.theme import StyleName, themed
 
 Format = Literal["png", "svg", "pdf"]
 FORMATS: tuple[Format, ...] = ("png", "svg", "pdf")
@@ -25,13 +26,13 @@ SINGLE_COLUMN, DOUBLE_COLUMN, SLIDE = (width_mm * POINTS_PER_MM for width_mm in 
 PAPER_WIDTHS = {"single column (85 mm)": SINGLE_COLUMN, "double column (180 mm)": DOUBLE_COLUMN, "slide (254 mm)": SLIDE}
 """Total widths in points; one point is one unit of the specification."""
 
-VEGALITE_VERSION = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
+CLIP_ID = re.compile(r"(?<=id=\")clip\d+(?=\")|(?<=url\(#)clip\d+(?=\))")
 PNG_SIGNATURE_BYTES = 8
 PNG_HEADER_BYTES = 25
 """Length of the IHDR chunk, which must come first."""
 
 
-def export(chart: AnyChart, file_format: Format, *, ppi: int = 300, style: StyleName = "paper", note: str = "") -> bytes:
+def export(chart: Chart, file_format: Format, *, ppi: int = 300, style: StyleName = "paper", note: str = "") -> bytes:
     """One figure file; the same chart gives the same bytes.
 
     Parameters
@@ -53,7 +54,7 @@ def export(chart: AnyChart, file_format: Format, *, ppi: int = 300, style: Style
 
 
 def export_all(
-    chart: AnyChart, formats: Sequence[Format], *, ppi: int = 300, style: StyleName = "paper", note: str = ""
+    chart: Chart, formats: Sequence[Format], *, ppi: int = 300, style: StyleName = "paper", note: str = ""
 ) -> dict[Format, bytes]:
     """:func:`export` to several formats, for one drawing: PNG and PDF are made from the SVG."""
     for file_format in formats:
@@ -71,28 +72,30 @@ def export_all(
     return files
 
 
-def _svg(spec: dict[str, Any]) -> str:
+def _svg(spec: Spec) -> str:
+    """The drawing, with its clip paths counted from 0: Vega counts them through the life of the process."""
     svg: str = vl_convert.vegalite_to_svg(spec, vl_version=VEGALITE_VERSION, allowed_base_urls=[])
-    return svg
+    found = dict.fromkeys(CLIP_ID.findall(svg))
+    numbers = {name: f"clip{index}" for index, name in enumerate(found)}
+    return CLIP_ID.sub(lambda match: numbers[match.group()], svg)
 
 
-def specification(chart: AnyChart) -> dict[str, Any]:
-    """The chart as Vega-Lite JSON, without the invisible layers that carry tooltips and without row limit."""
-    with alt.data_transformers.enable("default", max_rows=None):
-        spec: dict[str, Any] = chart.to_dict(validate=False)
-    _drop_hover_layers(spec)
+def specification(chart: Chart) -> Spec:
+    """The chart as Vega-Lite JSON, without the invisible layers that carry tooltips."""
+    spec: Spec = _without_hover(chart.to_dict())
     return spec
 
 
-def _drop_hover_layers(part: Any) -> None:
+def _without_hover(part: Any) -> Any:
     if isinstance(part, dict):
-        if "layer" in part:
-            part["layer"] = [layer for layer in part["layer"] if not str(layer.get("name", "")).startswith(HOVER)]
-        for value in part.values():
-            _drop_hover_layers(value)
-    elif isinstance(part, list):
-        for value in part:
-            _drop_hover_layers(value)
+        return {key: value if key == "values" else _without_hover(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_without_hover(entry) for entry in part if not _is_hover(entry)]
+    return part
+
+
+def _is_hover(part: Any) -> bool:
+    return isinstance(part, dict) and str(part.get("name", "")).startswith(HOVER) and "mark" in part
 
 
 def figure_data_csv(frame: pd.DataFrame) -> bytes:
@@ -100,7 +103,7 @@ def figure_data_csv(frame: pd.DataFrame) -> bytes:
     return safe_csv(frame)
 
 
-def fit_width(build: Callable[[int], AnyChart], total_points: float, style: StyleName = "paper") -> AnyChart:
+def fit_width(build: Callable[[int], Chart], total_points: float, style: StyleName = "paper") -> Chart:
     """Build a chart whose whole figure, axes and names included, is ``total_points`` wide.
 
     ``build`` takes the width of the plot. Axes and names keep their size, so one measurement is enough.
@@ -110,7 +113,7 @@ def fit_width(build: Callable[[int], AnyChart], total_points: float, style: Styl
     return build(max(40, round(total_points - around)))
 
 
-def svg_size(chart: AnyChart, style: StyleName = "paper") -> tuple[float, float]:
+def svg_size(chart: Chart, style: StyleName = "paper") -> tuple[float, float]:
     """Width and height of the whole figure, points."""
     svg = _svg(specification(themed(chart, style)))
     head = svg[: svg.index(">")]

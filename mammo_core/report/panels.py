@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import altair as alt
 import numpy as np
 import pandas as pd
 
+from mammo_core.report.spec import Spec, at, by_series, category, layered, number, records, rows, tooltip
 from mammo_core.report.theme import DASHES, NEUTRAL, SHAPES
 
 LABEL_GAP = 13
 """Least distance between two names at the right end, pixels."""
+
+SWATCH = 14
+"""Length of the piece of line before a name, pixels."""
 
 ROW_HEIGHT = 15
 """Height of a row of names of bands and events, pixels."""
@@ -31,6 +34,7 @@ class Series:
     colour: str
     dash: tuple[int, ...] = (1, 0)
     shape: str = "circle"
+    """Of the markers; no marker where empty."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +84,13 @@ class Panel:
     def event_rows(self) -> list[int]:
         """The row of each event's name, from the top, such that names do not overlap."""
         ends: list[float] = []
-        rows = []
+        found = []
         for event in self.events:
             left, right = self._extent(event)
             row = next((index for index, end in enumerate(ends) if end < left), len(ends))
             ends[row : row + 1] = [right]
-            rows.append(row + bool(self.bands))
-        return rows
+            found.append(row + bool(self.bands))
+        return found
 
     def _extent(self, event: Event) -> tuple[float, float]:
         place = self.width * (event.epoch - 0.5) / self.epochs
@@ -108,7 +112,32 @@ class Panel:
     def y_domain(self) -> tuple[float, float]:
         """``domain`` with the headroom added at its upper end."""
         low, high = self.domain
-        return low, low + (high - low) * self.height / (self.height - self.headroom)
+        return low, low + (high - low) * self.height / max(1.0, self.height - self.headroom)
+
+    @property
+    def x_scale(self) -> Spec:
+        """From half an epoch before the first to half an epoch after the last planned one, so that no marker is cut."""
+        return {"domain": [0.5, self.epochs + 0.5], "nice": False, "zero": False}
+
+    @property
+    def x(self) -> Spec:
+        axis = {
+            "format": "d",
+            "tickMinStep": 1,
+            "tickCount": min(self.epochs, max(2, self.width // 36)),
+            "labels": self.show_epochs,
+            "grid": False,
+        }
+        return number("epoch", title="Epoch" if self.show_epochs else None, scale=self.x_scale, axis=axis)
+
+    @property
+    def y(self) -> Spec:
+        # Vega thins out explicit values beyond the count
+        axis: Spec = {"tickCount": len(self.ticks) or max(4, self.height // 40)}
+        axis |= {"labelExpr": "datum.value === 0 ? '0' : datum.label"}
+        axis |= {"format": self.axis_format} if self.axis_format else {}
+        axis |= {"values": list(self.ticks)} if self.ticks else {}
+        return number("value", title=self.title, scale={"domain": list(self.y_domain), "nice": False, "zero": False}, axis=axis)
 
 
 def class_series(columns: Mapping[str, str], colours: Mapping[str, str]) -> list[Series]:
@@ -124,20 +153,19 @@ def drawn(series: Sequence[Series], frame: pd.DataFrame) -> list[Series]:
     return [one for one in series if one.column in frame.columns and frame[one.column].notna().any()]
 
 
-def value_range(frame: pd.DataFrame, columns: Sequence[str], least_span: float = 0.0) -> tuple[float, float]:
-    """A y domain that holds all values of the columns with a little air; (0, 1) where there are none."""
-    present = [column for column in columns if column in frame.columns]
-    values = frame[present].to_numpy(dtype=np.float64) if present else np.empty(0)
-    values = values[np.isfinite(values)]
-    if values.size == 0:
+def value_range(values: Sequence[float] | np.ndarray[Any, Any], least_span: float = 0.0) -> tuple[float, float]:
+    """A y domain that holds all values with a little air; (0, 1) where there are none."""
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    if finite.size == 0:
         return 0.0, 1.0
-    low, high = float(values.min()), float(values.max())
-    span = max(high - low, least_span, abs(high) * 1e-3, 1e-12)
+    low, high = float(finite.min()), float(finite.max())
+    half = 0.56 * max(high - low, least_span, abs(high) * 1e-3, 1e-12)
     middle = (low + high) / 2
-    return middle - 0.56 * span, middle + 0.56 * span
+    return middle - half, middle + half
 
 
-def line_panel(frame: pd.DataFrame, series: Sequence[Series], panel: Panel) -> alt.LayerChart:
+def line_panel(frame: pd.DataFrame, series: Sequence[Series], panel: Panel) -> Spec:
     """Lines with markers, their names at the right end, bands and events behind them.
 
     Parameters
@@ -147,104 +175,99 @@ def line_panel(frame: pd.DataFrame, series: Sequence[Series], panel: Panel) -> a
     """
     shown = drawn(series, frame)
     names = [one.name for one in shown]
-    long = pd.concat(
-        [pd.DataFrame({"epoch": frame["epoch"], "value": frame[one.column], "series": one.name}) for one in shown]
-        or [pd.DataFrame({"epoch": [], "value": [], "series": []})]
+    values = records(
+        {"epoch": epoch, "value": value, "series": one.name}
+        for one in shown
+        for epoch, value in zip(frame["epoch"].tolist(), frame[one.column].tolist(), strict=True)
     )
-    x = alt.X("epoch:Q", title="Epoch" if panel.show_epochs else None, scale=epoch_scale(panel.epochs), axis=epoch_axis(panel))
-    y = alt.Y(
-        "value:Q",
-        title=panel.title,
-        scale=alt.Scale(domain=list(panel.y_domain), nice=False, zero=False),
-        axis=alt.Axis(
-            tickCount=len(panel.ticks) or max(4, panel.height // 40),  # Vega thins out values beyond the count
-            values=list(panel.ticks) or alt.Undefined,
-            format=panel.axis_format or alt.Undefined,
-            labelExpr="datum.value === 0 ? '0' : datum.label",
-        ),
-    )
-    colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=[one.colour for one in shown]), legend=None)
-    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[list(one.dash) for one in shown]), legend=None)
-    shape = alt.Shape("series:N", scale=alt.Scale(domain=names, range=[one.shape for one in shown]), legend=None)
-    base = alt.Chart(long).encode(x=x, y=y, color=colour)
-    layers = [
-        *background_layers(panel),
-        base.mark_line(style="series", clip=panel.clip).encode(strokeDash=dash).properties(name=panel.name),
-        base.mark_point(style="dot", clip=panel.clip).encode(shape=shape),
+    place = {"x": panel.x, "y": panel.y, "color": by_series(names, [one.colour for one in shown])}
+    dash = by_series(names, [list(one.dash) for one in shown])
+    shape = by_series(names, [one.shape for one in shown])
+    parts = [
+        *background(panel),
+        {
+            "name": panel.name,
+            "data": values,
+            "mark": {"type": "line", "style": "series", "clip": panel.clip},
+            "encoding": {**place, "strokeDash": dash},
+        },
+        {
+            "data": values,
+            "mark": {"type": "point", "style": "dot", "clip": panel.clip},
+            "encoding": {**place, "shape": shape},
+        },
         *(end_names(shown, frame, panel) if len(shown) > 1 else []),  # the axis already names a single line
-        hover_layer(frame, shown, panel),
+        hover(shown, frame, panel),
     ]
-    return layered(layers, width=panel.width, height=panel.height)
+    return layered(parts, panel.width, panel.height)
 
 
-def layered(charts: Sequence[alt.Chart | alt.LayerChart], **properties: Any) -> alt.LayerChart:
-    """Charts on top of each other, first one lowest."""
-    chart: alt.LayerChart = alt.LayerChart(layer=list(charts), **properties)
-    return chart
-
-
-def epoch_scale(epochs: int) -> alt.Scale:
-    """From half an epoch before the first to half an epoch after the last planned one, so that no marker is cut."""
-    return alt.Scale(domain=[0.5, epochs + 0.5], nice=False, zero=False)
-
-
-def epoch_axis(panel: Panel) -> alt.Axis:
-    return alt.Axis(
-        format="d", tickMinStep=1, tickCount=min(panel.epochs, max(2, panel.width // 36)), labels=panel.show_epochs, grid=False
-    )
-
-
-def background_layers(panel: Panel) -> list[alt.Chart]:
+def background(panel: Panel) -> list[Spec]:
     """Bands, then vertical lines; named in the panel that is asked to."""
-    layers = _band_layers(panel) if panel.bands else []
+    parts = _bands(panel) if panel.bands else []
     for event, row in zip(panel.events, panel.event_rows, strict=True):
-        layers += _event_layers(event, row, panel)
-    return layers
+        parts += _event(event, row, panel)
+    return parts
 
 
-def _band_layers(panel: Panel) -> list[alt.Chart]:
-    edges = [(max(band.first - 0.5, 0.5), min(band.last + 0.5, panel.epochs + 0.5)) for band in panel.bands]
-    table = pd.DataFrame(
-        {"from": [e[0] for e in edges], "to": [e[1] for e in edges], "name": [band.name for band in panel.bands]}
+def _bands(panel: Panel) -> list[Spec]:
+    data = records(
+        {
+            "from": max(band.first - 0.5, 0.5),
+            "to": min(band.last + 0.5, panel.epochs + 0.5),
+            "name": band.name,
+            "shade": 0.13 if index % 2 else 0.05,
+        }
+        for index, band in enumerate(panel.bands)
     )
-    table["odd"] = table.index % 2
-    base = alt.Chart(table).encode(x=alt.X("from:Q", scale=epoch_scale(panel.epochs)))
-    opacity = alt.Opacity("odd:Q", scale=alt.Scale(domain=[0, 1], range=[0.05, 0.13]), legend=None)
-    layers = [base.mark_rect(color=NEUTRAL, clip=panel.clip).encode(x2=alt.X2("to:Q"), opacity=opacity)]
+    x = number("from", scale=panel.x_scale)
+    opacity = number("shade", scale=None)
+    mark = {"type": "rect", "color": NEUTRAL, "clip": panel.clip}
+    parts: list[Spec] = [{"data": data, "mark": mark, "encoding": {"x": x, "x2": {"field": "to"}, "opacity": opacity}}]
     if panel.name_events:
-        names = base.mark_text(style="note", align="left", baseline="middle", dx=4, clip=panel.clip)
-        layers.append(names.encode(text=alt.Text("name:N"), y=alt.value(ROW_HEIGHT / 2)))
-    return layers
+        words = {"type": "text", "style": "note", "align": "left", "baseline": "middle", "dx": 4, "clip": panel.clip}
+        parts.append({"data": data, "mark": words, "encoding": {"x": x, "y": at(ROW_HEIGHT / 2), "text": category("name")}})
+    return parts
 
 
-def _event_layers(event: Event, row: int, panel: Panel) -> list[alt.Chart]:
-    base = alt.Chart(pd.DataFrame([{"epoch": event.epoch, "name": event.name}]))
-    x = alt.X("epoch:Q", scale=epoch_scale(panel.epochs))
+def _event(event: Event, row: int, panel: Panel) -> list[Spec]:
+    data = records([{"epoch": event.epoch, "name": event.name}])
+    x = number("epoch", scale=panel.x_scale)
     top = row * ROW_HEIGHT if panel.name_events else 0
-    rule = base.mark_rule(style="guide", strokeDash=[1, 3] if event.dotted else [4, 3], clip=panel.clip)
-    layers = [rule.encode(x=x, y=alt.value(top), y2=alt.value(panel.height))]
+    rule = {"type": "rule", "style": "guide", "strokeDash": [1, 3] if event.dotted else [4, 3], "clip": panel.clip}
+    parts: list[Spec] = [{"data": data, "mark": rule, "encoding": {"x": x, "y": at(top), "y2": at(panel.height)}}]
     if panel.name_events:
-        late = panel.is_late(event)
-        side: dict[str, Any] = {"align": "right", "dx": -4} if late else {"align": "left", "dx": 4}
-        name = base.mark_text(style="note", baseline="middle", clip=panel.clip, **side)
-        layers.append(name.encode(x=x, y=alt.value(top + ROW_HEIGHT / 2), text=alt.Text("name:N")))
-    return layers
+        side = {"align": "right", "dx": -4} if panel.is_late(event) else {"align": "left", "dx": 4}
+        words = {"type": "text", "style": "note", "baseline": "middle", "clip": panel.clip, **side}
+        encoding = {"x": x, "y": at(top + ROW_HEIGHT / 2), "text": category("name")}
+        parts.append({"data": data, "mark": words, "encoding": encoding})
+    return parts
 
 
-def end_names(series: Sequence[Series], frame: pd.DataFrame, panel: Panel) -> list[alt.Chart]:
+def end_names(series: Sequence[Series], frame: pd.DataFrame, panel: Panel) -> list[Spec]:
     """The series' names right of the plot, at the height of their last value, moved apart where they would overlap.
 
-    Their place does not depend on the last epoch, so a running chart grows under fixed names.
+    Each has a piece of its line before it and is written in ink, since a line's colour need not be readable as text. Their
+    place does not depend on the last epoch, so a running chart grows under fixed names.
     """
     low, high = panel.y_domain
     last = [float(frame[one.column].dropna().iloc[-1]) for one in series]
     wanted = [panel.height * (high - value) / (high - low) for value in last]
-    return [
-        alt.Chart(pd.DataFrame([{"name": one.name}]))
-        .mark_text(align="left", baseline="middle", dx=8, style="name", color=one.colour, clip=False)
-        .encode(x=alt.value(panel.width), y=alt.value(place), text=alt.Text("name:N"))
-        for one, place in zip(series, spread_apart(wanted, LABEL_GAP, panel.height), strict=True)
-    ]
+    places = spread_apart(wanted, LABEL_GAP, panel.height)
+    return [part for one, place in zip(series, places, strict=True) for part in _end_name(one, place, panel.width)]
+
+
+def _end_name(series: Series, place: float, edge: float) -> list[Spec]:
+    start, end = edge + 5, edge + 5 + SWATCH
+    data, look = records([{"name": series.name}]), {"color": series.colour, "clip": False}
+    line = {"type": "rule", "style": "series", "strokeDash": list(series.dash), **look}
+    words = {"type": "text", "style": "label", "align": "left", "baseline": "middle", "dx": 4, "clip": False}
+    parts: list[Spec] = [{"data": data, "mark": line, "encoding": {"x": at(start), "x2": at(end), "y": at(place)}}]
+    if series.shape:
+        point = {"type": "point", "style": "dot", "shape": series.shape, **look}
+        parts.append({"data": data, "mark": point, "encoding": {"x": at((start + end) / 2), "y": at(place)}})
+    parts.append({"data": data, "mark": words, "encoding": {"x": at(end), "y": at(place), "text": category("name")}})
+    return parts
 
 
 def spread_apart(wanted: Sequence[float], gap: float, height: float) -> list[float]:
@@ -255,33 +278,28 @@ def spread_apart(wanted: Sequence[float], gap: float, height: float) -> list[flo
     order = sorted(range(len(wanted)), key=lambda index: wanted[index])
     room = gap * (len(wanted) - 1)
     # with the gaps taken out, "far enough apart" becomes "in order"
-    pools: list[list[float]] = []
+    pools: list[tuple[float, int]] = []
     for rank, index in enumerate(order):
-        pools.append([wanted[index] - rank * gap, 1])
+        pools.append((wanted[index] - rank * gap, 1))
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
             mean, count = pools.pop()
             before, members = pools.pop()
-            pools.append([(mean * count + before * members) / (count + members), count + members])
-    flat = [min(max(mean, 0.0), max(0.0, height - room)) for mean, count in pools for _ in range(int(count))]
+            pools.append(((mean * count + before * members) / (count + members), count + members))
+    flat = [min(max(mean, 0.0), max(0.0, height - room)) for mean, count in pools for _ in range(count)]
     places = [0.0] * len(wanted)
     for rank, index in enumerate(order):
         places[index] = flat[rank] + rank * gap
     return places
 
 
-def hover_layer(frame: pd.DataFrame, series: Sequence[Series], panel: Panel) -> alt.Chart:
-    """An invisible column at each epoch that shows all values of that epoch."""
-    columns = [one.column for one in series]
-    table = frame[["epoch", *columns]].rename(columns={one.column: one.name for one in series})
-    tooltip = [alt.Tooltip("epoch:Q", title="Epoch", format="d")]
-    tooltip += [alt.Tooltip(f"{escaped(one.name)}:Q", title=one.name, format=".4~g") for one in series]
-    x = alt.X("epoch:Q", scale=epoch_scale(panel.epochs))
-    thickness = max(4.0, panel.width / max(panel.epochs, 1))
-    base = alt.Chart(table, name=f"{HOVER}_{panel.name}").mark_rule(opacity=0, strokeWidth=thickness, clip=True)
-    chart: alt.Chart = base.encode(x=x, tooltip=tooltip)
-    return chart
+def hover(series: Sequence[Series], frame: pd.DataFrame, panel: Panel) -> Spec:
+    """An invisible column at each epoch that shows all values of that epoch.
 
-
-def escaped(name: str) -> str:
-    """A column name as Vega-Lite's shorthand takes it: its own signs in class names must not be read as syntax."""
-    return "".join(f"\\{sign}" if sign in ".[]:\\'\"" else sign for sign in name)
+    Fields are numbered: a class name may hold dots or brackets, which Vega would read as paths.
+    """
+    fields = {one.column: f"v{index}" for index, one in enumerate(series)}
+    table = frame[["epoch", *fields]].rename(columns=fields)
+    lines = [("epoch", "Epoch", "d"), *((fields[one.column], one.name, ".4~g") for one in series)]
+    mark = {"type": "rule", "opacity": 0, "strokeWidth": max(4.0, panel.width / max(panel.epochs, 1)), "clip": True}
+    encoding = {"x": number("epoch", scale=panel.x_scale), "tooltip": tooltip(*lines)}
+    return {"name": f"{HOVER}_{panel.name}", "data": rows(table), "mark": mark, "encoding": encoding}

@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import altair as alt
-
 from mammo_core.analysis.variance import summarise_experiment
 from mammo_core.errors import MammoError
 from mammo_core.report.captions import (
@@ -31,8 +29,8 @@ from mammo_core.report.charts_evaluation import confusion_chart
 from mammo_core.report.charts_history import HistoryView, lowest_epoch, train_figure
 from mammo_core.report.figures import SINGLE_COLUMN, Format, export_all, fit_width
 from mammo_core.report.model_card import model_card
+from mammo_core.report.spec import Chart
 from mammo_core.report.tables import safe_csv, seed_caption, seed_numbers, seed_table, to_latex, to_markdown
-from mammo_core.report.theme import AnyChart
 from mammo_core.runs.history import history_frame
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.storage import write_atomic
@@ -73,7 +71,7 @@ class _Pack:
         write_atomic(path, lambda file: file.write(content))
         self.files.append(path)
 
-    def write_figure(self, stem: Path, build: Callable[[int], AnyChart], caption: str, source: str) -> None:
+    def write_figure(self, stem: Path, build: Callable[[int], Chart], caption: str, source: str) -> None:
         """One figure in every format, 85 mm wide, with its caption."""
         chart = fit_width(build, SINGLE_COLUMN)
         for file_format, content in export_all(chart, self.formats, note=source).items():
@@ -174,7 +172,7 @@ def _add_curves(pack: _Pack, run: RunDir, stem: Path) -> None:
         return
     best = lowest_epoch(frame, "val_loss")
 
-    def build(width: int) -> alt.VConcatChart:
+    def build(width: int) -> Chart:
         return train_figure(frame, HistoryView(width=width, best_epoch=best, epochs_planned=config.epochs))
 
     pack.write_figure(stem, build, train_caption(run, frame), source_note(run))
@@ -228,7 +226,7 @@ def _add_seed_curves(pack: _Pack, runs: Sequence[RunDir], stem: Path) -> None:
     frames = {run.id: history_frame(run.history()) for run in runs}
     planned = max(run.config().epochs for run in runs)
 
-    def build(width: int) -> alt.LayerChart:
+    def build(width: int) -> Chart:
         view = CurveView(title="Validation loss (nats)", epochs_planned=planned, width=width, height=150)
         return seed_curves(frames, "val_loss", view)
 

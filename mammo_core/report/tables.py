@@ -42,7 +42,8 @@ def safe_csv(table: pd.DataFrame) -> bytes:
         if not pd.api.types.is_numeric_dtype(safe.dtypes.iloc[position]):
             safe = safe.astype({column: object})
             safe[column] = [_harmless(cell) for cell in safe[column]]
-    return safe.to_csv(index=False, lineterminator="\n").encode("utf-8")
+    # with "\n" alone as line end, a carriage return inside a cell would stand unquoted
+    return safe.to_csv(index=False, lineterminator="\r\n").encode("utf-8")
 
 
 def _harmless(cell: Any) -> Any:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import altair as alt
+from mammo_core.report.spec import Chart, Config
 
 StyleName = Literal["light", "dark", "paper", "slide"]
 
@@ -37,8 +37,6 @@ SEQUENTIAL = ("#F7FBFF", "#C6DBEF", "#6BAED6", "#2171B5", "#08306B")
 
 FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 
-AnyChart = TypeVar("AnyChart", alt.Chart, alt.LayerChart, alt.VConcatChart, alt.HConcatChart, alt.FacetChart)
-
 
 @dataclass(frozen=True)
 class Style:
@@ -63,10 +61,9 @@ STYLES: dict[StyleName, Style] = {
 }
 
 
-def themed(chart: AnyChart, style: StyleName = "light") -> AnyChart:
+def themed(chart: Chart, style: StyleName = "light") -> Chart:
     """The chart with one of the four looks; on a page show it with ``theme=None``."""
-    looking: AnyChart = chart.configure(**theme_config(style))
-    return looking
+    return chart.with_properties(config=Config(theme_config(style)))
 
 
 def theme_config(style: StyleName) -> dict[str, Any]:
@@ -128,7 +125,6 @@ def _mark_styles(s: Style) -> dict[str, Any]:
     """Named styles for every mark, so that no chart fixes a size itself. Sizes beside a mark's type would win over these."""
     return {
         "label": {"fontSize": s.font_size},
-        "name": {"fontSize": s.font_size, "fontWeight": "bold"},
         "note": {"fontSize": s.font_size - 0.5, "color": s.muted},
         "count": {"fontSize": s.font_size + 2, "fontWeight": "bold"},
         "share": {"fontSize": s.font_size - 0.5},

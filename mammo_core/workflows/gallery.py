@@ -13,7 +13,7 @@ from typing import Any
 from mammo_core.data.film import Film
 from mammo_core.data.manifest import Dataset, load_dataset
 from mammo_core.errors import ConfigError, DataError, MammoError
-from mammo_core.explain.gradcam import MEANING, METHOD_TITLES, METHODS
+from mammo_core.explain.methods import MEANING, METHOD_TITLES
 from mammo_core.explain.rendering import Panel, Rgb, contact_sheet, png_bytes, reduced, side_by_side
 from mammo_core.predict.predictor import Explanation, Predictor
 from mammo_core.predict.result_files import map_facts
@@ -26,12 +26,12 @@ from mammo_core.workflows.telling_films import (
     Kind,
     Pick,
     Progress,
+    gallery_folder,
     map_caption,
     map_file_name,
     pick_films,
     predictions_of,
     read_films,
-    safe_name,
     telling_films,
 )
 
@@ -74,10 +74,10 @@ def make_gallery(
     ConfigError, CheckpointMismatch
         An unknown method; a checkpoint that cannot be used.
     """
-    if method not in METHODS or not 1 <= per_class <= MAX_PER_CLASS:
+    if method not in METHOD_TITLES or not 1 <= per_class <= MAX_PER_CLASS:
         raise ConfigError(
             f"A gallery of {per_class} films a class by {method!r} cannot be made; expected 1 to {MAX_PER_CLASS} films, and one "
-            f"of {', '.join(METHODS)}."
+            f"of {', '.join(METHOD_TITLES)}."
         )
     run_dir = find_run(workspace, run)
     predictor = Predictor.load(workspace, [run_dir])
@@ -115,11 +115,6 @@ def make_gallery(
     }
 
 
-def gallery_folder(workspace: Workspace, run: RunDir, on: str, method: str) -> Path:
-    """Where :func:`make_gallery` writes."""
-    return workspace.reports / "gradcam" / safe_name(run.experiment) / safe_name(run.name) / safe_name(f"{on}_{method}")
-
-
 def make_maps(
     workspace: Workspace,
     run: str | RunDir,
@@ -146,8 +141,8 @@ def make_maps(
     ConfigError, DataError, CheckpointMismatch
         Unknown method; no films named and no predictions to choose from; a checkpoint that cannot be used.
     """
-    if method not in METHODS:
-        raise ConfigError(f"There is no map method {method!r}; expected one of {', '.join(METHODS)}.")
+    if method not in METHOD_TITLES:
+        raise ConfigError(f"There is no map method {method!r}; expected one of {', '.join(METHOD_TITLES)}.")
     run_dir = run if isinstance(run, RunDir) else find_run(workspace, run)
     predictor = Predictor.load(workspace, [run_dir])
     chosen = list(image_ids) if image_ids else telling_films(run_dir, predictor.class_names)

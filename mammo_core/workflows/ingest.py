@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,9 @@ import pandas as pd
 from PIL import Image
 
 from mammo_core.data.adapters import ROW_COLUMNS, ImportPlan
+from mammo_core.data.adapters.base import PatientSource
 from mammo_core.data.adapters.words import cbis_parts, patient_of, side_and_view_in
+from mammo_core.data.audit import FilmTally, audit_tables, identical_films
 from mammo_core.data.film import FilmFacts
 from mammo_core.data.manifest import (
     AUDIT_FILE,
@@ -47,10 +48,10 @@ from mammo_core.storage import lock_of, write_json, write_table
 Progress = Callable[[int, int, str], None]
 """Called with films done, films in all, and what is being done."""
 
+SUBSTITUTES: dict[str, PatientSource] = {"exam": "exam", "film": "each film alone"}
+"""What stands for an unknown patient, and the patient source that does so for every film."""
 MAX_READERS = 4
 """Films read at once; more of them need memory that a laptop does not have."""
-MAX_LISTED = 1000
-"""Unreadable films listed in ``audit.json``; the count in ``dataset.json`` is complete."""
 
 
 def _no_progress(done: int, total: int, message: str) -> None:
@@ -64,13 +65,7 @@ class _Findings:
     rows: list[dict[str, str]] = field(default_factory=list)
     """Manifest rows of readable films."""
     paths: list[dict[str, str]] = field(default_factory=list)
-    unreadable: list[dict[str, str]] = field(default_factory=list)
-    kinds: Counter[str] = field(default_factory=Counter)
-    bits: Counter[str] = field(default_factory=Counter)
-    notices: Counter[str] = field(default_factory=Counter)
-    """Warnings that films gave when they were read -> number of films."""
-    raw_patients: Counter[str] = field(default_factory=Counter)
-    """How the patient of a film became known -> number of films."""
+    tally: FilmTally = field(default_factory=FilmTally)
 
 
 def thumbnail_path(workspace: Workspace, dataset: str, image_id: str) -> Path:
@@ -136,7 +131,7 @@ def _build(directory: Path, thumbnails: Path, plan: ImportPlan, name: str, readi
     write_key(directory / KEY_FILE, key)
     findings = _read_films(plan, Pseudonyms(key), thumbnails, reading)
     if not findings.rows:
-        reasons = Counter(item["reason"] for item in findings.unreadable).most_common(1)
+        reasons = Counter(item["reason"] for item in findings.tally.unreadable).most_common(1)
         raise DataError(f"None of the {len(plan.rows)} films can be read. The most frequent reason: {reasons[0][0]}")
     further = [column for column in plan.rows.columns if column not in ROW_COLUMNS]
     manifest = pd.DataFrame(findings.rows, columns=[*MANIFEST_COLUMNS, *further], dtype=str)
@@ -148,7 +143,7 @@ def _build(directory: Path, thumbnails: Path, plan: ImportPlan, name: str, readi
     write_table(directory / PATHS_FILE, paths)
     record = _record(name, plan, manifest, paths, findings)
     write_json(directory / RECORD_FILE, record.to_json())
-    write_json(directory / AUDIT_FILE, _audit(record, manifest, paths, findings))
+    write_json(directory / AUDIT_FILE, audit_tables(record, manifest, paths, findings.tally))
 
 
 # ---- one look at every film ----------------------------------------------------------------------------------------------------
@@ -167,10 +162,10 @@ def _read_films(plan: ImportPlan, pseudonyms: Pseudonyms, thumbnails: Path, read
             location = {"image_id": job.tag, "path": row["file"], "mask_path": row["mask"]}
             if isinstance(result, FilmUnreadable):
                 reason = _without_name(str(result), row["file"])
-                findings.unreadable.append({"image_id": job.tag, "label": row["label"], "reason": reason})
+                findings.tally.unreadable.append({"image_id": job.tag, "label": row["label"], "reason": reason})
                 findings.paths.append({**location, "sha256": ""})
             elif isinstance(result, FilmSummary):
-                findings.rows.append(_manifest_row(job.tag, row, result.facts, plan, pseudonyms, findings))
+                findings.rows.append(_manifest_row(job.tag, row, result.facts, plan, pseudonyms, findings.tally))
                 findings.paths.append({**location, "sha256": result.pixel_sha256})
                 _save_thumbnail(thumbnails / f"{job.tag}.png", result.thumbnail)
             reading.progress(done, total, "Reading films")
@@ -183,17 +178,17 @@ def _jobs(plan: ImportPlan, pseudonyms: Pseudonyms) -> Iterator[Job]:
 
 
 def _manifest_row(
-    image_id: str, row: dict[str, str], facts: FilmFacts, plan: ImportPlan, pseudonyms: Pseudonyms, findings: _Findings
+    image_id: str, row: dict[str, str], facts: FilmFacts, plan: ImportPlan, pseudonyms: Pseudonyms, tally: FilmTally
 ) -> dict[str, str]:
     """One row of the manifest; the table's word goes before the header's, the header's before the file name's.
 
     Where no exam is known, a patient's films count as one exam.
     """
-    findings.kinds[facts.kind] += 1
-    findings.bits[str(facts.bits)] += 1
-    findings.notices.update(set(facts.warnings))
     patient, known_by = _patient(row, facts, plan)
-    findings.raw_patients[known_by] += 1
+    tally.kinds[facts.kind] += 1
+    tally.bits[str(facts.bits)] += 1
+    tally.warnings.update(set(facts.warnings))
+    tally.known_by[known_by] += 1
     # In CBIS-DDSM every film is a study of its own, so the study there is no exam.
     is_cbis = cbis_parts(facts.patient_key or "") is not None or cbis_parts(row["file"]) is not None
     exam = row["exam"] or ("" if is_cbis else patient_of(facts.study_key or ""))
@@ -224,7 +219,7 @@ def _patient(row: dict[str, str], facts: FilmFacts, plan: ImportPlan) -> tuple[s
     if plan.patient_from == "header":
         patient = patient_of(facts.patient_key or "")
         if patient:
-            return f"patient:{patient}", "patient" if patient == facts.patient_key else "part"
+            return f"patient:{patient}", "part" if cbis_parts(facts.patient_key or "") else "patient"
     exam = row["exam"] or patient_of(facts.study_key or "")
     return (f"exam:{exam}", "exam") if exam else (f"film:{row['file']}", "film")
 
@@ -265,16 +260,16 @@ def _record(name: str, plan: ImportPlan, manifest: pd.DataFrame, paths: pd.DataF
         patient_key=plan.patient_from,
         patient_statement=plan.patient_statement,
         left_out=[{"reason": item.reason, "count": item.count} for item in plan.left_out],
-        warnings=[*plan.warnings, *_warnings(manifest, paths, findings)],
-        unreadable=len(findings.unreadable),
+        warnings=[*plan.warnings, *_warnings(manifest, paths, findings.tally, plan.patient_from)],
+        unreadable=len(findings.tally.unreadable),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def _warnings(manifest: pd.DataFrame, paths: pd.DataFrame, findings: _Findings) -> list[str]:
+def _warnings(manifest: pd.DataFrame, paths: pd.DataFrame, tally: FilmTally, patient_from: PatientSource) -> list[str]:
     warnings = []
-    if findings.unreadable:
-        warnings.append(f"{len(findings.unreadable)} film(s) cannot be read and are left out; the audit lists the reasons.")
+    if tally.unreadable:
+        warnings.append(f"{len(tally.unreadable)} film(s) cannot be read and are left out; the audit lists the reasons.")
     for kind, sentence in (
         (
             "exam",
@@ -283,9 +278,10 @@ def _warnings(manifest: pd.DataFrame, paths: pd.DataFrame, findings: _Findings) 
         ("film", "film(s) have no known patient and stand alone; patient leakage cannot be excluded for them."),
         ("part", "film(s) have a PatientID as in CBIS-DDSM, different for each film; the patient is the P_ number in it."),
     ):
-        if findings.raw_patients[kind]:
-            warnings.append(f"{findings.raw_patients[kind]} {sentence}")
-    identical, conflicts = _identical(manifest, paths)
+        # Where that is the chosen source, the patient statement says so already.
+        if tally.known_by[kind] and SUBSTITUTES.get(kind) != patient_from:
+            warnings.append(f"{tally.known_by[kind]} {sentence}")
+    identical, conflicts = identical_films(manifest, paths)
     if identical:
         warnings.append(f"{identical} film(s) have the same pixels as another one; splits keep them together.")
     if conflicts:
@@ -293,49 +289,3 @@ def _warnings(manifest: pd.DataFrame, paths: pd.DataFrame, findings: _Findings) 
     if manifest["patient_id"].nunique() == 1 and len(manifest) > 8:
         warnings.append("All films belong to one patient; if the headers were anonymised, choose another patient source.")
     return warnings
-
-
-def _identical(manifest: pd.DataFrame, paths: pd.DataFrame) -> tuple[int, int]:
-    """Films beyond the first of each set with the same pixels, and the sets whose labels differ."""
-    joined = manifest[["image_id", "label"]].merge(paths[["image_id", "sha256"]], on="image_id")
-    sets = joined.groupby("sha256")["label"].agg(["count", "nunique"])
-    return int((sets["count"] - 1).sum()), int((sets["nunique"] > 1).sum())
-
-
-def _audit(record: DatasetRecord, manifest: pd.DataFrame, paths: pd.DataFrame, findings: _Findings) -> dict[str, Any]:
-    """Tables for the Films page; pseudonyms and counts only."""
-    films_of_patient = manifest["patient_id"].value_counts()
-    identical, conflicts = _identical(manifest, paths)
-    return {
-        "schema_version": 1,
-        "name": record.name,
-        "created_at": record.created_at,
-        "films": len(manifest),
-        "patients": len(films_of_patient),
-        "films_per_patient": {
-            "min": int(films_of_patient.min()),
-            "median": float(films_of_patient.median()),
-            "max": int(films_of_patient.max()),
-        },
-        "class_by_center": _cross(manifest, "label", "center", record.class_names),
-        "class_by_view": _cross(manifest, "label", "view", record.class_names),
-        "class_by_laterality": _cross(manifest, "label", "laterality", record.class_names),
-        "class_by_vendor": _cross(manifest, "label", "vendor", record.class_names),
-        "patients_per_class": {
-            name: int(manifest.loc[manifest["label"] == name, "patient_id"].nunique()) for name in record.class_names
-        },
-        "kinds": dict(sorted(findings.kinds.items())),
-        "bits": dict(sorted(findings.bits.items())),
-        "identical_films": identical,
-        "identical_with_different_labels": conflicts,
-        "film_warnings": [{"warning": text, "films": films} for text, films in findings.notices.most_common()],
-        "unreadable": findings.unreadable[:MAX_LISTED],
-        "left_out": record.left_out,
-        "warnings": record.warnings,
-    }
-
-
-def _cross(manifest: pd.DataFrame, row: str, column: str, class_names: list[str]) -> dict[str, dict[str, int]]:
-    """Films by class (all of them, in order) and by value of ``column``."""
-    counts = pd.crosstab(manifest[row], manifest[column].replace("", "unknown")).reindex(class_names, fill_value=0)
-    return {str(name): {str(value): int(films) for value, films in values.items()} for name, values in counts.iterrows()}

@@ -9,7 +9,7 @@ from typing import Any
 from mammo_core.data.film import Film
 from mammo_core.data.reader import kind_of
 from mammo_core.errors import ConfigError, DataError, MammoError
-from mammo_core.explain.gradcam import METHODS
+from mammo_core.explain.methods import METHOD_TITLES
 from mammo_core.predict.predictor import Prediction, Predictor, as_row, predict_each
 from mammo_core.predict.result_files import map_facts, prediction_png
 from mammo_core.runs.run_dir import RunDir
@@ -48,8 +48,8 @@ def predict_files(
     MammoError
         As :meth:`Predictor.load`; unknown method; nothing to predict on.
     """
-    if method not in METHODS:
-        raise ConfigError(f"There is no map method {method!r}; expected one of {', '.join(METHODS)}.")
+    if method not in METHOD_TITLES:
+        raise ConfigError(f"There is no map method {method!r}; expected one of {', '.join(METHOD_TITLES)}.")
     films = list(expand(paths))
     predictor = Predictor.load(workspace, run_ids)
     if gradcam_dir is not None:

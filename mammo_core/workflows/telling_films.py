@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -14,6 +15,7 @@ from mammo_core.data.manifest import Dataset
 from mammo_core.data.sandbox import DecodePool, Job
 from mammo_core.errors import DataError, FilmUnreadable, MammoError
 from mammo_core.runs.run_dir import RunDir
+from mammo_core.settings import Workspace
 
 Progress = Callable[[int, int], None]
 Kind = Literal["right", "missed", "wrongly called"]
@@ -105,6 +107,11 @@ def read_films(
                     yield image_id, result
             if progress is not None:
                 progress(number, len(image_ids))
+
+
+def gallery_folder(workspace: Workspace, run: RunDir, on: str, method: str) -> Path:
+    """Where ``make_gallery`` writes ``gallery.json``, ``gallery.png`` and a picture for each map."""
+    return workspace.reports / "gradcam" / safe_name(run.experiment) / safe_name(run.name) / safe_name(f"{on}_{method}")
 
 
 def map_caption(class_name: str, empty: bool) -> str:

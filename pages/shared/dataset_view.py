@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from mammo_core.data.manifest import Dataset, relink
-from mammo_core.settings import Workspace
+from mammo_core.data.manifest import MANIFEST_FILE, Dataset, load_dataset, relink
+from mammo_core.settings import Workspace, open_workspace
 from mammo_core.workflows.ingest import thumbnail_path
 from mammo_core.workflows.overview import plural
 from pages.shared.count_charts import bars_and_table, counts_sentence
 from pages.shared.frame import errors_in_words, plain
 from pages.shared.glossary import explain
+from pages.shared.run_files import Stamp, stamp
 
 FILMS_A_PAGE, FILMS_A_ROW = 12, 6
 
@@ -80,7 +81,7 @@ def _show_films(workspace: Workspace, dataset: Dataset) -> None:
     """Thumbnails of one class, a page at a time."""
     classes = list(dataset.class_names)
     chosen = st.segmented_control("Class", classes, key="films_class", default=classes[0], required=True, bind="query-params")
-    table = _manifest(str(dataset.directory), (dataset.directory / "manifest.csv").stat().st_mtime_ns)
+    table = _manifest(str(workspace.home), dataset.name, stamp(dataset.directory / MANIFEST_FILE))
     rows = table[table["label"] == chosen]
     pages = max(1, -(-len(rows) // FILMS_A_PAGE))
     page = st.pagination(pages, key=f"films_page_{dataset.name}_{chosen}") if pages > 1 else 1
@@ -94,11 +95,8 @@ def _show_films(workspace: Workspace, dataset: Dataset) -> None:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _manifest(directory: str, stamp: int) -> pd.DataFrame:
-    from mammo_core.data.manifest import MANIFEST_FILE
-    from mammo_core.storage import read_text_table
-
-    return read_text_table(Path(directory) / MANIFEST_FILE)
+def _manifest(home: str, name: str, version: Stamp) -> pd.DataFrame:
+    return load_dataset(open_workspace(home), name).manifest()
 
 
 def _thumbnail(path: Path, row: dict[Any, Any]) -> None:

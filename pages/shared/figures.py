@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
 from mammo_core.report.charts_history import ZOOM
 from mammo_core.report.figures import FORMATS, PAPER_WIDTHS, export, fit_width
+from mammo_core.report.spec import Chart
 from mammo_core.report.tables import safe_csv
 from mammo_core.report.theme import StyleName, themed
 
@@ -18,25 +18,21 @@ MIME = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 PLOT_WIDTH = 560
 """Of a chart that has the page for itself: with axis and names it fits a window of 1280 pixels beside the sidebar."""
 
-Build = Callable[[int], Any]
+Build = Callable[[int], Chart]
 """Makes the chart for a width of its plot."""
 
 
-def show_chart(build: Callable[[], Any], key: str, version: Hashable) -> None:
-    """Draw a chart of ``mammo_core.report``, whose description is its alternative text.
-
-    Building one takes most of a second, so it is built only where ``version`` (whatever it depends on) is new.
-    """
-    st.vega_lite_chart(_specification(key, version, page_style(), build), width="content", theme=None, key=key)
+def show_chart(chart: Chart, key: str) -> None:
+    """Draw a chart of ``mammo_core.report``; its description is its alternative text."""
+    st.vega_lite_chart(_specification(chart), width="content", theme=None, key=key)
 
 
-def show_zoomable_chart(build: Callable[[], Any], key: str, version: Hashable) -> None:
-    """The same for a chart whose x axis can be zoomed, here or over all its panels; a redrawing keeps what was zoomed to.
+def show_zoomable_chart(chart: Chart, key: str) -> None:
+    """The same for a chart whose x axis can be zoomed, over all its panels; a redrawing keeps what was zoomed to.
 
     Streamlit itself keeps the zoom of single charts only, so what the reader zoomed to becomes the axis of the next drawing.
     """
-    spec = _specification(key, version, page_style(), build)
-    zoom = _zoom(key)
+    spec, zoom = _specification(chart), _zoom(key)
     st.vega_lite_chart(_with_x_axis(spec, zoom) if zoom else spec, width="content", theme=None, key=key, on_select="rerun")
 
 
@@ -47,30 +43,23 @@ def _zoom(key: str) -> list[float] | None:
 
 
 def _with_x_axis(part: Any, domain: list[float]) -> Any:
-    """A copy of a specification whose quantitative x axes show ``domain``."""
+    """A copy of a specification whose x axes show ``domain``."""
     if isinstance(part, list):
         return [_with_x_axis(item, domain) for item in part]
     if not isinstance(part, dict):
         return part
-    copy = {name: value if name == "datasets" else _with_x_axis(value, domain) for name, value in part.items()}
-    x = copy.get("encoding", {}).get("x", {}) if isinstance(copy.get("encoding"), dict) else {}
+    copy = {name: value if name == "data" else _with_x_axis(value, domain) for name, value in part.items()}
+    x = (copy.get("encoding") or {}).get("x") or {}
     if "domain" in (x.get("scale") or {}):
         x["scale"]["domain"] = domain
     return copy
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _specification(key: str, version: Hashable, style: StyleName, _build: Callable[[], Any]) -> dict[str, Any]:
-    """Vega-Lite JSON on the page's own background. What ``_build`` closes over must be part of ``version``."""
-    chart = themed(_build(), style)
-    chart.config.background = "transparent"
-    with alt.data_transformers.enable("default", max_rows=None):
-        spec: dict[str, Any] = chart.to_dict()
-    return spec | {"autosize": {"type": "pad"}}  # Streamlit's own "fit" squeezes plots that have names beside them
-
-
-def page_style() -> StyleName:
-    return "dark" if st.context.theme.type == "dark" else "light"
+def _specification(chart: Chart) -> dict[str, Any]:
+    """Vega-Lite JSON in the colours of the page around it, on the page's own background."""
+    shown = themed(chart, "dark" if st.context.theme.type == "dark" else "light")
+    shown.config.background = "transparent"
+    return shown.to_dict() | {"autosize": {"type": "pad"}}  # Streamlit's own "fit" squeezes plots that have names beside them
 
 
 def download_figure(build: Build, name: str, data: pd.DataFrame, note: str, key: str) -> None:

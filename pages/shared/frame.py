@@ -116,7 +116,9 @@ def ago(moment: float) -> str:
 
 
 def size_text(size: float) -> str:
-    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"
+    if size >= 2**30:
+        return f"{size / 2**30:.1f} GB"
+    return f"{size / 2**20:.0f} MB" if size >= 2**20 or not size else "below 1 MB"
 
 
 def device_name() -> str:
@@ -145,7 +147,8 @@ def _foot() -> None:
     running = [card for card in cards if card.state in LIVE_STATES]
     _tell_what_ended(cards)
     for card in running:
-        st.page_link("pages/history.py", label=_running_line(card), icon=":material/play_circle:", query_params={"run": card.id})
+        st.page_link("pages/history.py", label=plain(card.id), icon=":material/play_circle:", query_params={"run": card.id})
+        st.caption(_running_line(card))
     if not running:
         st.caption("Nothing is training.")
     free = shutil.disk_usage(workspace.home).free
@@ -159,10 +162,10 @@ def _foot() -> None:
 def _running_line(card: RunCard) -> str:
     status = card.status
     if status is None:
-        return plain(card.id)
+        return "starting"
     seconds = seconds_left(status)
     left = f", {duration(seconds)} left" if seconds is not None else ""
-    return f"{plain(card.id)}: epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}{left}"
+    return f"epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}{left}"
 
 
 def _tell_what_ended(cards: list[RunCard]) -> None:

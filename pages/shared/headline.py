@@ -27,7 +27,11 @@ def _how_far(card: RunCard, done: int, seconds_left: float | None) -> str:
     planned = status.epochs if status and status.epochs else None
     of_planned = f"{done} of {planned} planned epochs" if planned else f"{done} epochs"
     if card.state == "queued":
-        return "It waits for its turn; no epoch has been trained yet." if not done else f"It waits to go on; {of_planned} are trained."
+        return (
+            "It waits for its turn; no epoch has been trained yet."
+            if not done
+            else f"It waits to go on; {of_planned} are trained."
+        )
     if card.state in LIVE_STATES:
         left = f", {duration(seconds_left)} left" if seconds_left is not None else ""
         return f"{'It is stopping' if card.state == 'stopping' else 'It is training'}: {of_planned} are done{left}."

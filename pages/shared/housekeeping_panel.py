@@ -29,12 +29,13 @@ from pages.shared.glossary import explain
 FOLDER_WORDS = {
     "experiments": "Runs",
     "imported": "Histories of other tools",
-    "datasets": "Data sets (tables only; films stay where they are)",
+    "datasets": "Data sets (tables, no films)",
     "splits": "Splits",
     "cache": "Prepared films and thumbnails (cache)",
     "queue": "Queue",
     "reports": "Reports",
     "trash": "Trash",
+    "phantoms": "Demo films",
 }
 
 

@@ -24,7 +24,7 @@ from pages.shared.name_field import ask_name
 WORK_OUT = "work it out"
 NO_COLUMN = "(none)"
 LEAVE_OUT = "(leave out)"
-ROLES = tuple(role for role in ROW_COLUMNS if role != "label")
+ROLES = {role: role.capitalize() for role in ("label", *ROW_COLUMNS)} | {"laterality": "Side", "center": "Centre"}
 PREVIEWS = 4
 Choices = dict[str, Any]
 
@@ -41,6 +41,7 @@ def import_form(workspace: Workspace) -> str | None:
     typed = st.text_input(
         "Folder of the films, or the table that lists them",
         key="films_source",
+        persist_state="session",
         placeholder="for example /data/mammograms or D:\\mammograms\\labels.xlsx",
         help="DICOM, PNG, JPEG, TIFF or PGM, with a CSV or Excel table, or in folders named after the classes. "
         "The films stay where they are.",
@@ -128,15 +129,14 @@ def _columns_of(listing: Listing, choices: Choices) -> Sequence[str]:
 
 
 def _ask_columns(plan: ImportPlan | None, columns: Sequence[str]) -> Choices:
-    understood = dict(plan.columns) if plan else {}
-    options = [NO_COLUMN, *columns]
+    options = [WORK_OUT, NO_COLUMN, *columns]
     chosen: dict[str, str] = {}
     with st.container(horizontal=True):
-        for role in ("label", *ROLES):
-            found = understood.get(role, NO_COLUMN)
+        for role, title in ROLES.items():
+            found = plan.columns.get(role, NO_COLUMN) if plan else WORK_OUT
             index = options.index(found) if found in options else 0
-            picked = st.selectbox(role.capitalize(), options, index=index, key=f"films_column_{role}", width=180)
-            if picked != found:
+            picked = st.selectbox(title, options, index=index, key=f"films_column_{role}", width=180)
+            if picked not in (found, WORK_OUT):
                 chosen[role] = "" if picked == NO_COLUMN else str(picked)
     return {"columns": chosen} if chosen else {}
 
@@ -168,7 +168,7 @@ def _ask_labels(plan: ImportPlan) -> Choices:
         st.caption(f"{explain('label map')} Write {LEAVE_OUT} to leave films out.")
     names = [None if name in (LEAVE_OUT, "", None) else str(name).strip() for name in after["Class"]]
     corrected = dict(zip(before["In your data"], names, strict=True))
-    found = list(dict.fromkeys(name for name in [*plan.class_names, *names] if name in set(names)))
+    found = list(dict.fromkeys(name for name in [*plan.class_names, *names] if name is not None and name in set(names)))
     with right:
         order = st.text_input("Classes in their order", ", ".join(found), key=f"films_order_{'_'.join(found)}")
         ordinal = st.checkbox("The order has a meaning (as for density A to D)", plan.ordinal, key=f"films_ordinal_{plan.task}")

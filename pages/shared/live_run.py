@@ -38,7 +38,7 @@ def _draw(card: RunCard) -> None:
         if losses:
             st.metric("Validation loss", f"{losses[-1]:.3f}", chart_data=losses, help=explain("validation loss"))
     with st.expander("Last lines of the log", icon=":material/notes:"):
-        st.code("\n".join(card.run.log_tail(LOG_LINES)) or "The log is still empty.", language=None)
+        st.code("\n".join(card.run.log_tail(LOG_LINES)) or "The log is still empty.", language=None, wrap_lines=True)
 
 
 def _time_words(status: Status) -> str:

@@ -48,7 +48,9 @@ def _results(paths: tuple[str, ...], on: str, version: tuple[Stamp, ...]) -> tup
     runs = [RunDir(Path(path)) for path in paths]
     tables = [table for run in runs if (table := run.predictions(on)) is not None]
     if len(tables) < len(runs):
-        raise MammoError(f"{len(runs) - len(tables)} run(s) have no predictions on the {on} films; expected all. Evaluate them first.")
+        raise MammoError(
+            f"{len(runs) - len(tables)} run(s) have no predictions on the {on} films; expected all. Evaluate them first."
+        )
     recorded = runs[0].metrics(on)
     if len(runs) == 1 and recorded is not None:
         return tables[0], recorded

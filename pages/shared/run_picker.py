@@ -50,7 +50,9 @@ def pick_one(label: str, options: Sequence[str], key: str, help_text: str | None
 def pick_model(label: str, cards: Sequence[RunCard], key: str) -> ShelfRow | None:
     """A trained model: all seeds of an experiment together, or one run; with what it is in one line."""
     models = {row.name: row for row in (*(row for row in shelf(cards) if len(row.runs) > 1), *shelf_of_runs(cards))}
-    chosen = pick_one(label, list(models), key, "An experiment stands for all its runs together: the mean of their probabilities.")
+    chosen = pick_one(
+        label, list(models), key, "An experiment stands for all its runs together: the mean of their probabilities."
+    )
     if chosen is None:
         return None
     st.caption(model_line(models[chosen]))

@@ -49,12 +49,12 @@ def understand(source: str | Path, choices: ImportChoices | None = None) -> Impo
         if not named:
             raise DataError(f"There is no adapter {choices.adapter!r}; known are {', '.join(adapter_names())}.")
         return make_plan(named[0], listing, choices)
-    best = max(ADAPTERS, key=lambda adapter: adapter.recognises(listing, choices))
-    if best.recognises(listing, choices) == 0:
+    sure = [adapter.recognises(listing, choices) for adapter in ADAPTERS]
+    if max(sure) == 0:
         if listing.tables and listing.tables[0].parent == listing.root:
             return make_plan(TableAdapter(), listing, choices)  # its error names the columns found
         raise DataError(
             f"{len(listing.films)} films were found, but nothing that labels them; expected a table that names the films "
             "(CSV, TSV or Excel), or sub-folders named after the classes."
         )
-    return make_plan(best, listing, choices)
+    return make_plan(ADAPTERS[sure.index(max(sure))], listing, choices)

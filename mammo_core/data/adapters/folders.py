@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import pandas as pd
 
@@ -51,7 +50,7 @@ class FolderAdapter:
 
 
 def _folder_at(name: str, depth: int) -> str:
-    folders = PurePosixPath(name).parts[:-1]
+    folders = name.split("/")[:-1]
     return folders[depth] if depth < len(folders) else ""
 
 

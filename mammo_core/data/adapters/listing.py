@@ -10,8 +10,8 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 import pandas as pd
 
@@ -93,10 +93,10 @@ def list_source(source: Path, root: Path | None = None) -> Listing:
     tables: list[Path] = []
     for name, entry in _walk(root):
         suffix = os.path.splitext(name)[1].lower()
-        if suffix in TABLE_SUFFIXES and name.count("/") <= 1 and not PurePosixPath(name).name.startswith("~$"):
+        if suffix in TABLE_SUFFIXES and name.count("/") <= 1 and not entry.name.startswith("~$"):
             tables.append(root / name)
         elif suffix in FILM_SUFFIXES or (_may_be_dicom(name, suffix) and _has_dicom_mark(entry)):
-            (masks if _in_mask_folder(name) else films).append(name)
+            (masks if _is_in_mask_folder(name.rpartition("/")[0]) else films).append(name)
             sizes[name] = entry.stat().st_size
     if not films:
         raise DataError(
@@ -136,8 +136,9 @@ def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
                 yield prefix + entry.name, entry
 
 
-def _in_mask_folder(name: str) -> bool:
-    return any(MASK_FOLDER.search(part) for part in PurePosixPath(name).parts[:-1])
+@lru_cache(maxsize=1024)
+def _is_in_mask_folder(folder: str) -> bool:
+    return any(MASK_FOLDER.search(part) for part in folder.split("/"))
 
 
 def _may_be_dicom(name: str, suffix: str) -> bool:

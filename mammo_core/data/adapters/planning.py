@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from pathlib import PurePosixPath
 
 import pandas as pd
 
@@ -98,7 +98,7 @@ def _find_files(rows: pd.DataFrame, listing: Listing, left_out: list[LeftOut]) -
     rows = rows.assign(found=[names[0] if len(names) == 1 else "" for names in found])
     rows = _leave_out(rows, matches == 0, "the film file is missing", left_out)
     rows = _leave_out(rows, matches[matches > 0] > 1, "the file name fits several files", left_out)
-    masks = _unique_matches(rows["mask"], listing.mask_index)
+    masks = _unique_matches(rows["mask"], listing.mask_index) if (rows["mask"] != "").any() else ""
     return rows.assign(file=rows["found"], mask=masks).drop(columns="found")
 
 
@@ -113,7 +113,8 @@ def _one_row_a_film(rows: pd.DataFrame, labels: Labels, left_out: list[LeftOut],
     if labels.worst_wins:
         films = rows.loc[conflicting, "file"].nunique()
         if films:
-            warnings.append(f"{films} film(s) have several rows with different labels; the worst one counts.")
+            worst = " before ".join(reversed(labels.class_names))
+            warnings.append(f"{films} film(s) have several rows with different labels; the worst one counts ({worst}).")
         worst_first = rows["label"].map(labels.class_names.index).sort_values(ascending=False, kind="stable")
         rows = rows.loc[worst_first.index]
     else:
@@ -148,7 +149,7 @@ def _role_of(source: PatientSource) -> str:
 
 
 def _may_have_header(name: str) -> bool:
-    suffix = PurePosixPath(name).suffix.lower()
+    suffix = os.path.splitext(name)[1].lower()
     return suffix in ("", ".dcm", ".dicom", ".dic") or suffix[1:].isdecimal()
 
 

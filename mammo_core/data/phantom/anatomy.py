@@ -49,6 +49,8 @@ class Anatomy:
 
     breast: Mask
     """Breast including muscle and nipple."""
+    cover: Field
+    """Part of each pixel that the breast covers, [0, 1]: a smooth skin line."""
     tissue: Mask
     """Breast without the muscle: the area that glandular share refers to."""
     thickness: Field
@@ -118,6 +120,7 @@ def draw_anatomy(rng: np.random.Generator, shape: BreastShape, share: float, fil
     air = np.float32(0)
     return Anatomy(
         breast=breast,
+        cover=np.clip(depth * np.float32(film_shape[0]) + np.float32(0.5), 0, 1),
         tissue=breast & (muscle < 0.5),
         thickness=np.where(breast, np.clip(thickness, 0, 1), air),
         gland=np.where(breast, np.clip(gland, 0, 1), air),
@@ -171,7 +174,7 @@ def _tissue(rng: np.random.Generator, gland: Field, strands: Field) -> Field:
     """Attenuation a unit of thickness: smooth fat with ligaments, brighter gland with lobules and strands towards the nipple."""
     half = gland.shape
     height = half[0]
-    fat = 0.40 + 0.04 * power_law_field(rng, half, 3.6) + 0.06 * ligaments(rng, strands, 0.05 * height, 0.005 * height)
+    fat = 0.40 + 0.04 * power_law_field(rng, half, 3.6) + 0.05 * ligaments(rng, strands, 0.09 * height, 0.005 * height)
     lobules = 1.08 * clumpy_field(rng, half, 2.3, 0.04 * height, 0.12)
     texture = 1.0 + 0.22 * lobules + 0.15 * strands
     return np.asarray(fat + rng.uniform(0.24, 0.48) * gland * texture, dtype=np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.ndimage
 import scipy.special
 
-from mammo_core.data.phantom.anatomy import FILM_HEIGHT_MM, Mask
+from mammo_core.data.phantom.anatomy import FILM_HEIGHT_MM, Anatomy
 from mammo_core.data.phantom.markers import MarkerStyle
 from mammo_core.data.phantom.texture import Field
 
@@ -65,22 +65,23 @@ CENTERS = {
 }  # fmt: skip
 
 
-def expose(rng: np.random.Generator, breast: Mask, attenuation: Field, center: Center, width: int) -> Field:
+def expose(rng: np.random.Generator, anatomy: Anatomy, attenuation: Field, center: Center, width: int) -> Field:
     """Film of one centre, (H, ``width``) grey levels in [0, 1], chest wall left, without markers.
 
     Parameters
     ----------
-    breast, attenuation : (H, C) with C at most ``width``; lesions included
+    attenuation : (H, C) as the anatomy's maps, with C at most ``width``; lesions included
     """
     height = attenuation.shape[0]
     sigma = rng.uniform(*center.blur_mm) * height / FILM_HEIGHT_MM
     blurred = scipy.ndimage.gaussian_filter(attenuation, sigma, truncate=3.0)
-    tone = _tone_curve(rng, blurred[breast], center)
+    tone = _tone_curve(rng, blurred[anatomy.breast], center)
     black, white = rng.uniform(*center.black), rng.uniform(*center.white)
-    noise = np.where(breast, np.float32(rng.uniform(*center.noise)), np.float32(0.003))
-    inside = np.where(breast, np.float32(black) + np.float32(white - black) * _apply_curve(blurred, *tone), center.background)
+    noise = np.where(anatomy.breast, np.float32(rng.uniform(*center.noise)), np.float32(0.003))
+    above_air = np.float32(black - center.background) + np.float32(white - black) * _apply_curve(blurred, *tone)
     film = np.full((height, width), center.background, dtype=np.float32)
-    film[:, : breast.shape[1]] = inside + noise * rng.standard_normal(breast.shape, dtype=np.float32)
+    exposed = film[:, : noise.shape[1]]
+    exposed += anatomy.cover * above_air + noise * rng.standard_normal(noise.shape, dtype=np.float32)
     if center.has_collimator_edge:
         edge = max(2, height // 90)
         film[:edge], film[-edge:], film[:, -edge:] = 0, 0, 0

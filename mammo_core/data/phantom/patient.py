@@ -138,7 +138,7 @@ def _draw_film(rng: np.random.Generator, patient: Patient, laterality: Lateralit
     has_lesion = patient.lesion is not None and patient.lesion.laterality == laterality
     if patient.lesion is not None and has_lesion:
         attenuation, lesion_mask = add_lesion(rng, anatomy, patient.lesion, view)
-    film = expose(rng, anatomy.breast, attenuation, patient.center, width)
+    film = expose(rng, anatomy, attenuation, patient.center, width)
     breast, lesion_mask = (np.pad(mask, ((0, 0), (0, width - mask.shape[1]))) for mask in (anatomy.breast, lesion_mask))
     if laterality == "R":
         film, breast, lesion_mask = (np.ascontiguousarray(image[:, ::-1]) for image in (film, breast, lesion_mask))

@@ -57,7 +57,7 @@ def ligaments(rng: np.random.Generator, strands: Field, spacing: float, width: f
     # The band's mean slope at a zero crossing is 2 pi / wavelength, so this level is one line width from the crossing.
     level = np.float32(np.pi * width / (2.0 * spacing))
     # A second field fades the lines in and out, because no ligament can be followed all around a lobule.
-    fading = np.clip(0.3 + 0.7 * power_law_field(rng, strands.shape, 2.0), 0.0, 1.0)
+    fading = np.clip(0.4 + 0.6 * power_law_field(rng, strands.shape), 0.0, 1.0)
     return np.asarray(np.exp(-((lobules / level) ** 2)) * fading, dtype=np.float32)
 
 

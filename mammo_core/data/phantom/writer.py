@@ -49,7 +49,7 @@ def write_phantoms(
 
     Parameters
     ----------
-    out : folder that does not exist yet or is empty
+    out : folder that does not exist yet, is empty, or holds an unfinished set of the same request, which is then completed
     images : number of films, at least 1
     seed : not negative; the same seed writes the same bytes
     format : ``png`` (16 bits) or ``dicom`` (about one film in six MONOCHROME1, one in four RLE compressed)
@@ -66,12 +66,11 @@ def write_phantoms(
     DataError
         ``out`` is a file or holds something already.
     DiskFull
-        No space was left; the table is written last, so a set without it is incomplete.
+        No space was left. The table is written last: a set without it is unfinished.
     """
     _check_request(images, seed, format)
     try:
-        _prepare(out)
-        write_text(out / "README.txt", _README.format(images=images, seed=seed, format=format))
+        _prepare(out, _README.format(images=images, seed=seed, format=format))
         rows = []
         for number, film in enumerate(_films(images, seed)):
             rows.append(_write_film(out, film, number, seed, format))
@@ -81,7 +80,7 @@ def write_phantoms(
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(
-                f"No space was left for the phantom films in {out.name}. Free about {images} MB, delete that folder, start again."
+                f"No space was left for the phantom films in {out.name}. Free about {images} MB, then start again."
             ) from error
         raise
     return len(rows)
@@ -96,11 +95,15 @@ def _check_request(images: int, seed: int, format: str) -> None:
         raise ConfigError(f"The phantom format is {format!r}; expected 'dicom' or 'png'.")
 
 
-def _prepare(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+def _prepare(out: Path, readme: str) -> None:
+    """Make the folders and the README, which tells an unfinished set of the same request from anything else."""
+    note = out / "README.txt"
+    is_unfinished = note.is_file() and note.read_bytes() == readme.encode() and not (out / TABLE_NAME).exists()
+    if out.exists() and not is_unfinished and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out.name!r} holds files already, and nothing is overwritten. Choose a new folder or empty this one.")
     for folder in ("films", "masks"):
-        (out / folder).mkdir(parents=True)
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    write_text(note, readme)
 
 
 def _films(images: int, seed: int) -> Iterator[PhantomFilm]:

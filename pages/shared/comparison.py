@@ -1,0 +1,87 @@
+"""Choosing groups of runs, and comparing them once for each state of their files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from mammo_core.analysis.compare import compare
+from mammo_core.runs.listing import RunCard
+from mammo_core.runs.run_dir import find_run
+from mammo_core.settings import Workspace, open_workspace
+from pages.shared.frame import STATE_SIGNS, plain
+from pages.shared.glossary import explain
+from pages.shared.run_files import Stamp, stamp
+from pages.shared.run_picker import pick_names
+
+PARTS = {"val": "validation films", "test": "test films"}
+Groups = Mapping[str, Sequence[RunCard]]
+
+
+def choose_groups(cards: Sequence[RunCard]) -> dict[str, list[RunCard]]:
+    """Experiments as groups; each shows its runs, and any of them can be left out, which is then said."""
+    by_experiment: dict[str, dict[str, RunCard]] = {}
+    for card in cards:
+        by_experiment.setdefault(card.run.experiment, {})[card.run.name] = card
+    finished = [name for name, runs in by_experiment.items() if any(card.state == "finished" for card in runs.values())]
+    chosen = pick_names("Groups (experiments)", list(by_experiment), "compare_group", finished[:2])
+    return {name: _choose_runs(name, by_experiment[name]) for name in chosen}
+
+
+def _choose_runs(name: str, runs: Mapping[str, RunCard]) -> list[RunCard]:
+    words = {run: run if card.state == "finished" else f"{run} ({STATE_SIGNS[card.state]})" for run, card in runs.items()}
+    kept = st.pills(
+        f"Runs of {plain(name)} that count",
+        list(runs),
+        selection_mode="multi",
+        default=list(runs),
+        format_func=lambda run: plain(words[run]),
+        key=f"compare_runs_{name}",
+        persist_state="session",
+        help=explain("run"),
+    )
+    if len(kept) < len(runs):
+        left_out = ", ".join(run for run in runs if run not in kept)
+        st.caption(f":material/visibility_off: Left out by you: {plain(left_out)}.")
+    return [runs[run] for run in kept]
+
+
+def comparison(workspace: Workspace, groups: Groups, on: str) -> dict[str, Any]:
+    """The result of ``compare``, worked out anew only where a file of a run changed.
+
+    Raises
+    ------
+    MammoError
+        No group has a finished run.
+    """
+    files: list[Stamp] = []
+    for run in (card.run for members in groups.values() for card in members):
+        files += map(stamp, (run.summary_file, run.status_file, run.metrics_file(on), run.predictions_file(on), run.history_file))
+    names = tuple((name, tuple(card.id for card in members)) for name, members in groups.items())
+    return _compared(str(workspace.home), names, on, tuple(files))
+
+
+@st.cache_data(max_entries=16, show_spinner="Comparing: patients are drawn anew 2000 times ...")
+def _compared(home: str, groups: tuple[tuple[str, tuple[str, ...]], ...], on: str, version: tuple[Stamp, ...]) -> dict[str, Any]:
+    workspace = open_workspace(home)
+    return compare({name: [find_run(workspace, run_id) for run_id in runs] for name, runs in groups}, on)
+
+
+def measured_on(result: Mapping[str, Any]) -> str:
+    """Which films the numbers come from: part, count and split of each group."""
+    words = []
+    for group in result["groups"]:
+        films = sorted({count for count in group["films"] if count is not None})
+        splits = sorted({str(value)[:8] for value in group["split_sha256"] if value})
+        if group["n"]:
+            counted = " or ".join(map(str, films)) or "unknown"
+            words.append(f"{group['name']}: {counted} films, split {' and '.join(splits) or 'unknown'}")
+    return f"Measured on the {PARTS[result['on']]}, at each run's best epoch. {'; '.join(words)}."
+
+
+def figure_note(result: Mapping[str, Any]) -> str:
+    """What a figure of this comparison keeps inside."""
+    runs = ", ".join(run for group in result["groups"] for run in group["runs"])
+    return f"Runs {runs}; {PARTS[result['on']]}; SD (n-1); not smoothed"

@@ -1,0 +1,69 @@
+"""The verdict on a run in words, with what led to it; nothing where the rules are not part of this installation."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from mammo_core.report.panels import Band
+from mammo_core.runs.run_dir import RunDir
+from mammo_core.workflows.overview import plural
+from pages.shared.frame import plain
+from pages.shared.run_files import Stamp, stamp
+
+if TYPE_CHECKING:
+    from mammo_core.analysis.diagnosis import Diagnosis
+
+RULES = "mammo_core.analysis.diagnosis"
+ICONS = {
+    "critical": ":material/error:",
+    "error": ":material/error:",
+    "warning": ":material/warning:",
+    "info": ":material/info:",
+    "ok": ":material/check_circle:",
+}
+GRAVE = ("critical", "error", "warning")
+
+
+def verdict_of(run: RunDir) -> Diagnosis | None:
+    """The verdict as the run's files stand now; ``None`` before the first epoch.
+
+    Raises
+    ------
+    CorruptRunFile
+        The history is not readable.
+    """
+    if importlib.util.find_spec(RULES) is None:
+        return None
+    files = (run.history_file, run.config_file, run.status_file, run.metrics_file("val"), run.summary_file)
+    return _verdict(str(run.path), tuple(map(stamp, files)))
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def _verdict(path: str, version: tuple[Stamp, ...]) -> Diagnosis | None:
+    from mammo_core.analysis.diagnosis import context_of_run, diagnose
+
+    run = RunDir(Path(path))
+    history = run.history()
+    return diagnose(history, context_of_run(run)) if history else None
+
+
+def phase_bands(diagnosis: Diagnosis | None) -> tuple[Band, ...]:
+    """The phases of the training, for the figure."""
+    phases = diagnosis.phases if diagnosis else ()
+    return tuple(Band(int(phase.epochs[0]), int(phase.epochs[1]), phase.label) for phase in phases)
+
+
+def findings(diagnosis: Diagnosis) -> None:
+    """What was found, with its evidence, and what to do; grave things first."""
+    grave = [finding for finding in diagnosis.findings if finding.severity in GRAVE]
+    others = [finding for finding in diagnosis.findings if finding.severity not in GRAVE]
+    for title, found, is_open in (("to look at", grave, True), ("to know", others, False)):
+        if found:
+            with st.expander(f"{plural(len(found), 'finding')} {title}", icon=":material/rule:", expanded=is_open):
+                for finding in found:
+                    what, todo = plain(finding.text), plain(finding.advice)
+                    st.markdown(f"{ICONS[finding.severity]} {what}  \n:material/arrow_forward: {todo}")

@@ -1,0 +1,148 @@
+"""Films: the empty state, the three steps of an import, and one data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from mammo_core.runs.queue import list_requests, update
+from mammo_core.settings import Workspace
+from mammo_core.storage import read_json, write_json
+
+OpenPage = Callable[..., AppTest]
+Read = Callable[[AppTest], str]
+
+
+def button(app: AppTest, label: str):
+    return next(item for item in app.button if item.label == label)
+
+
+def box(app: AppTest, label: str):
+    return next(item for item in app.selectbox if item.label == label)
+
+
+def folder_of_films(folder: Path, rows: dict[str, list[str]]) -> Path:
+    """Small pictures ``0.png`` ... and ``labels.csv``."""
+    folder.mkdir()
+    count = len(next(iter(rows.values())))
+    for number in range(count):
+        Image.fromarray(np.full((40, 30), number * 20, np.uint8)).save(folder / f"{number}.png")
+    pd.DataFrame({"file": [f"{number}.png" for number in range(count)], **rows}).to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+def type_source(app: AppTest, folder: Path) -> AppTest:
+    return app.text_input(key="films_source").set_value(str(folder)).run()
+
+
+def test_without_films_the_page_asks_where_they_are(open_page: OpenPage, read: Read) -> None:
+    app = open_page("films")
+    assert not app.exception
+    assert "No films yet" in read(app)
+    assert "Where are the films?" in read(app)
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(open_page: OpenPage, read: Read, tmp_path: Path) -> None:
+    app = type_source(open_page("films"), tmp_path / "nowhere")
+    assert not app.exception
+    assert "There is no file or folder 'nowhere'" in read(app)
+
+
+def test_what_was_understood_is_shown_and_the_import_is_queued(
+    open_page: OpenPage, read: Read, workspace: Workspace, tmp_path: Path
+) -> None:
+    labels = {"density": ["A", "B", "A", "B", "unknown"], "patient": ["p1", "p1", "p2", "p3", "p4"]}
+    app = type_source(open_page("films"), folder_of_films(tmp_path / "My films", labels))
+    assert not app.exception
+    text = read(app)
+    assert "**4 films**" in text
+    assert "A 2 · B 2" in text
+    assert "Patients are taken from the table" in text
+    assert any("1 rows or films are left out" in item.label for item in app.expander)
+    button(app, "Import 4 films").click().run()
+    (request,) = list_requests(workspace)
+    assert request.kind == "import"
+    assert request.arguments == {"source": str(tmp_path / "My films"), "choices": {}, "name": "My_films"}
+    assert "You can leave this page" in read(app)
+
+
+def test_a_wrong_column_can_be_corrected(open_page: OpenPage, read: Read, workspace: Workspace, tmp_path: Path) -> None:
+    rows = {"finding": ["x", "y", "x", "y"], "patient": ["p1", "p2", "p3", "p4"]}
+    app = type_source(open_page("films"), folder_of_films(tmp_path / "films", rows))
+    assert app.error, "no column is called label"
+    box(app, "Label").set_value("finding").run()
+    assert not app.exception
+    assert "x 2 · y 2" in read(app)
+    button(app, "Import 4 films").click().run()
+    (request,) = list_requests(workspace)
+    assert request.arguments["choices"] == {"columns": {"label": "finding"}}
+
+
+def test_a_failed_import_says_why_and_keeps_the_form(
+    open_page: OpenPage, read: Read, workspace: Workspace, tmp_path: Path
+) -> None:
+    rows = {"density": ["A", "B"], "patient": ["p1", "p2"]}
+    app = type_source(open_page("films"), folder_of_films(tmp_path / "films", rows))
+    button(app, "Import 2 films").click().run()
+    update(workspace, list_requests(workspace)[0].id, state="failed", message="None of the 2 films can be read.")
+    app.run()
+    assert not app.exception
+    assert "None of the 2 films can be read." in read(app)
+    assert "Import 2 films" in [item.label for item in app.button]
+
+
+def test_a_data_set_shows_its_numbers_its_label_and_its_warnings(open_page: OpenPage, read: Read, make_dataset: Callable) -> None:
+    make_dataset("hospital", synthetic=True, warnings=["3 film(s) have the same pixels as another one."])
+    app = open_page("films")
+    assert not app.exception
+    text = read(app)
+    assert "Films 80" in text
+    assert "Patients 40" in text
+    assert "Centres 3" in text
+    assert "synthetic" in text
+    assert "same pixels" in text
+
+
+def test_films_without_a_thumbnail_say_so(open_page: OpenPage, read: Read, make_dataset: Callable) -> None:
+    make_dataset("hospital")
+    app = open_page("films", {"films_view": "Films"})
+    assert not app.exception
+    assert "20 films of class A" in read(app)
+    assert "no preview" in read(app)
+    assert "Reduced for display" in read(app)
+
+
+def test_unreadable_films_are_listed_with_their_reason(open_page: OpenPage, make_dataset: Callable) -> None:
+    dataset = make_dataset("hospital", unreadable=1)
+    audit = read_json(dataset.directory / "audit.json")
+    write_json(
+        dataset.directory / "audit.json",
+        {**audit, "unreadable": [{"image_id": "x1", "label": "A", "reason": "The film is damaged."}]},
+    )
+    app = open_page("films", {"films_view": "Unreadable"})
+    assert not app.exception
+    assert app.dataframe[0].value["Reason"].tolist() == ["The film is damaged."]
+
+
+def test_a_broken_data_set_is_told_and_the_others_go_on(open_page: OpenPage, read: Read, make_dataset: Callable) -> None:
+    make_dataset("good")
+    (make_dataset("half").directory / "dataset.json").write_text('{"name": "ha')
+    app = open_page("films")
+    assert not app.exception
+    assert "**half**" in read(app)
+    assert "Films 80" in read(app)
+
+
+def test_a_data_set_without_manifest_and_audit_is_told_in_words(open_page: OpenPage, read: Read, make_dataset: Callable) -> None:
+    dataset = make_dataset("hospital")
+    for name in ("manifest.csv", "audit.json"):
+        (dataset.directory / name).unlink()
+    for view in ("Classes and centres", "Films", "Audit", "Unreadable"):
+        app = open_page("films", {"films_view": view})
+        assert not app.exception, view
+    assert "Films 80" in read(app)
