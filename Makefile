@@ -22,9 +22,9 @@ check: $(VENV)/.dev
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
-bench: $(VENV)/.app
-	$(RUN) bench/demo.py
-	$(RUN) bench/pages.py
+bench: $(VENV)/.dev
+	$(RUN) -m bench.demo
+	$(RUN) -m bench.pages
 
 $(VENV)/.app: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)

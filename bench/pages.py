@@ -1,10 +1,10 @@
 """How quickly the pages answer: start, rerun with 20 runs on disk, and reruns while a run trains.
 
-    python bench/pages.py [--reruns 30]
+    python -m bench.pages [--reruns 30]
 
-Measured in headless Chromium on this machine. Goals: process start to the first heading at most 4 s (disk cache warm); a rerun with
-20 runs at most 300 ms; rerun p95 while EfficientNet-B0 trains at 224 px, batch 16, at most 1.5 x idle. The plain way, training in a
-thread of the server, is measured in the same run for comparison.
+Measured in headless Chromium on this machine. Goals: process start to the first heading at most 4 s (disk cache warm); a rerun
+with 20 runs at most 300 ms; rerun p95 while EfficientNet-B0 trains at 224 px, batch 16, at most 1.5 x idle. The plain way,
+training in a thread of the server, is measured in the same run for comparison.
 """
 
 from __future__ import annotations
@@ -24,16 +24,15 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from make_runs import write_experiment
-
 from mammo_core.settings import HOME_VARIABLE, Workspace, open_workspace
 from mammo_core.terminal import ProgressBar
 from mammo_core.workflows.demo import make_demo_data
 from mammo_core.workflows.launch import LaunchPlan, launch
+from tests.make_runs import write_experiment
 
+ROOT = Path(__file__).resolve().parent.parent
+
+STATE = "document.querySelector('[data-testid=stApp]').getAttribute('data-test-script-state') === '{state}'"
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 LOAD_CODE = """

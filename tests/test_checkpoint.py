@@ -18,13 +18,19 @@ CONFIG = TrainConfig(arch="resnet10t", class_names=("A", "B"), image_size=(32, 3
 @pytest.fixture
 def checkpoint() -> Checkpoint:
     model = new_model(CONFIG)
-    return Checkpoint(cpu_copy(model), CONFIG, normalisation_of(model), 1, 3, {"val_loss": 0.5, "val_auc_ovr": None}, {"run": "e/s"})
+    return Checkpoint(
+        cpu_copy(model), CONFIG, normalisation_of(model), 1, 3, {"val_loss": 0.5, "val_auc_ovr": None}, {"run": "e/s"}
+    )
 
 
 def test_a_checkpoint_comes_back_as_it_was_and_gives_valid_probabilities(tmp_path, checkpoint):
     save_checkpoint(tmp_path / "best.pth", checkpoint)
     loaded = load_checkpoint(tmp_path / "best.pth")
-    assert (loaded.config, loaded.normalisation, loaded.metrics) == (checkpoint.config, checkpoint.normalisation, checkpoint.metrics)
+    assert (loaded.config, loaded.normalisation, loaded.metrics) == (
+        checkpoint.config,
+        checkpoint.normalisation,
+        checkpoint.metrics,
+    )
     films = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
         probabilities = loaded.build_model()(films).softmax(1)
@@ -60,7 +66,9 @@ class _Code:
         return (open, ("/tmp/never-written-by-a-checkpoint", "w"))
 
 
-@pytest.mark.parametrize("content", [{"format": "mammotrace-checkpoint", "x": _Code()}, {"a": 1}, [1], {"format": "mammotrace-checkpoint"}])
+@pytest.mark.parametrize(
+    "content", [{"format": "mammotrace-checkpoint", "x": _Code()}, {"a": 1}, [1], {"format": "mammotrace-checkpoint"}]
+)
 def test_a_foreign_or_hostile_checkpoint_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(CheckpointMismatch, match="x.pth"):

@@ -47,7 +47,9 @@ def test_a_square_canvas_may_be_one_number_and_yaml_floats_may_be_text():
 
 
 def test_a_configuration_survives_its_file(tmp_path):
-    config = TrainConfig(image_size=(512, 256), class_names=("A", "B"), class_weights=(1.0, 2.0), early_stopping_patience=None, fold=2)
+    config = TrainConfig(
+        image_size=(512, 256), class_names=("A", "B"), class_weights=(1.0, 2.0), early_stopping_patience=None, fold=2
+    )
     write_yaml(tmp_path / "config.yaml", config.to_dict())
     assert load_config(tmp_path / "config.yaml") == config
 
@@ -69,7 +71,13 @@ def test_the_presets_hold_the_published_settings():
     assert (density.arch, density.image_size, density.batch_size, density.epochs) == ("efficientnet_b0", (512, 512), 16, 20)
     assert (density.warmup_epochs, density.class_weights) == (2, "auto")
     lesion = TrainConfig.from_dict(load_preset("lesion_efficientnet_b0").settings)
-    assert (lesion.image_size, lesion.batch_size, lesion.optimizer, lesion.lr, lesion.min_lr) == ((224, 224), 32, "adam", 1e-3, 1e-6)
+    assert (lesion.image_size, lesion.batch_size, lesion.optimizer, lesion.lr, lesion.min_lr) == (
+        (224, 224),
+        32,
+        "adam",
+        1e-3,
+        1e-6,
+    )
     assert (lesion.weight_decay, lesion.epochs, lesion.early_stopping_patience) == (1e-4, 50, 7)
 
 

@@ -14,7 +14,9 @@ CASE_SD = 0.6
 RUNS = 30
 
 
-def simulated(rng: np.random.Generator, n: int, rise: float, train_end: float, accuracy_gap: float, paired: float) -> list[EpochRecord]:
+def simulated(
+    rng: np.random.Generator, n: int, rise: float, train_end: float, accuracy_gap: float, paired: float
+) -> list[EpochRecord]:
     """A run of 20 epochs: exponential descent to epoch 10, then a straight relative ``rise``; binomial accuracies."""
     val = 0.6 + 0.8 * np.exp(-(E - 1) / 2.5)
     val = val * (1 + rise * np.clip(E - 10, 0, None) / 10)

@@ -1,4 +1,4 @@
-"""The verdicts that the specification works out by hand: two 5-epoch lesion tables, a 10-epoch density table, and descriptions."""
+"""The verdicts worked out by hand: two 5-epoch lesion tables, a 10-epoch density table, and runs described in words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mammo_core.analysis.diagnosis import Context, Diagnosis, diagnose
-from mammo_core.analysis.diagnosis.curves import curves_of, theil_sen, wilson
+from mammo_core.analysis.diagnosis.curves import curves_of
+from mammo_core.analysis.diagnosis.measures import theil_sen, wilson
 from mammo_core.runs.schema import EpochRecord
 
 LESION = ("Normal", "Benign", "Malignant")
@@ -149,7 +150,12 @@ def test_neither_table_supports_the_claim_of_convergence(table, request):
 def test_wilson_intervals_are_those_of_the_malignant_recalls():
     assert wilson(34 / 51, 51) == pytest.approx((0.53, 0.78), abs=0.006)
     assert wilson(22 / 35, 35) == pytest.approx((0.46, 0.77), abs=0.006)
-    assert [round((high - low) / 2, 3) for low, high in (wilson(0.7, n) for n in (50, 100, 300, 1000))] == [0.123, 0.088, 0.052, 0.028]
+    assert [round((high - low) / 2, 3) for low, high in (wilson(0.7, n) for n in (50, 100, 300, 1000))] == [
+        0.123,
+        0.088,
+        0.052,
+        0.028,
+    ]
 
 
 def test_wilson_and_theil_sen_equal_the_published_implementations():
@@ -176,13 +182,15 @@ def density() -> Diagnosis:
         "val_acc": (0.654, 0.660, 0.704, 0.708, 0.717, 0.711, 0.717, 0.726, 0.704, 0.704),
     }
     records = [EpochRecord(epoch=e + 1, **{name: values[e] for name, values in columns.items()}) for e in range(10)]
-    return diagnose(records, Context(class_names=DENSITY, val_counts=dict(zip(DENSITY, (8, 73, 170, 67), strict=True)), own_run=True))
+    return diagnose(
+        records, Context(class_names=DENSITY, val_counts=dict(zip(DENSITY, (8, 73, 170, 67), strict=True)), own_run=True)
+    )
 
 
 def test_the_ten_epoch_table_is_mildly_overfitted(density):
     assert density.verdict == "OVERFIT_MILD"
     evidence = density.finding("OVERFIT_MILD").evidence
-    # 0.75 is the last value; the rise is measured to the median of the last three (0.65, 0.73, 0.75), from the median around epoch 3.
+    # From the median around epoch 3 (0.66) to the median of the last three values (0.73).
     assert evidence["rise"] == pytest.approx(0.106, abs=0.001)
     assert evidence["gap"] == pytest.approx(0.168, abs=0.001)
 

@@ -54,7 +54,9 @@ def test_the_same_run_twice_is_the_same(whole):
     again = _engine()
     list(again.fit())
     assert _numbers(again) == _numbers(whole)
-    assert all(torch.equal(a, b) for a, b in zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("cut", [1, 2])

@@ -27,7 +27,8 @@ from mammo_core.storage import (
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "/abs", "a/b", "a\\b", "..", ".", ".hidden", "", "a" * 81, "con", "NUL.txt", "a\0b", "x.", "a..b", "a b", "-rf"]
+    "name",
+    ["../x", "/abs", "a/b", "a\\b", "..", ".", ".hidden", "", "a" * 81, "con", "NUL.txt", "a\0b", "x.", "a..b", "a b", "-rf"],
 )
 def test_a_name_that_could_leave_the_folder_is_refused(name):
     with pytest.raises(NameNotAllowed, match="Choose another one"):

@@ -49,7 +49,7 @@ def build_model(arch: str, n_classes: int, dropout: float = 0.0) -> nn.Module:
 
 def normalisation_of(model: nn.Module) -> Normalisation:
     """The mean and SD with which timm's weights of this architecture were trained."""
-    config = resolve_model_data_config(model)
+    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     return Normalisation(tuple(config["mean"]), tuple(config["std"]))
 
 

@@ -170,7 +170,7 @@ def fetch(arch: str) -> str:
         timm.create_model(arch, pretrained=True)
     except (RuntimeError, OSError) as error:
         raise WeightsNotFound(
-            f"The weights of {arch} could not be downloaded ({type(error).__name__}); expected a network that reaches timm's model "
-            f"hub. Use {OFFLINE_ARCH}, whose weights are installed, or copy a file here and name it in 'weights'."
+            f"The weights of {arch} could not be downloaded ({type(error).__name__}); expected a network that reaches timm's "
+            f"model hub. Use {OFFLINE_ARCH}, whose weights are installed, or copy a file here and name it in 'weights'."
         ) from error
     return f"{arch}: ImageNet weights are on this machine now."

@@ -91,9 +91,10 @@ def gradcam_figure(workspace: Workspace, run: RunDir, left_out: list[str]) -> by
     MammoError
         The checkpoint or the data set cannot be used.
     """
+    table = predictions_of(run, "val")
     predictor = Predictor.load(workspace, [run])
     dataset = load_dataset(workspace, run.config().dataset)
-    picks = [pick for pick in pick_films(predictions_of(run, "val"), predictor.class_names, 1) if pick.kind != "wrongly called"]
+    picks = [pick for pick in pick_films(table, predictor.class_names, 1) if pick.kind != "wrongly called"]
     panels: dict[str, list[Panel]] = {name: [] for name in predictor.class_names}
     problems: list[str] = []
     for pick, class_name, result in mapped_films(predictor, dataset, picks, "gradcam"):

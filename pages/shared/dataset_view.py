@@ -28,7 +28,8 @@ def show_dataset(workspace: Workspace, dataset: Dataset) -> None:
         if record.synthetic:
             st.badge("synthetic", icon=":material/science:", color="orange", help=explain("synthetic"))
     _numbers(dataset)
-    st.caption(plain(record.patient_statement))
+    order = ", in this order" if record.ordinal else ""
+    st.caption(plain(f"To be learnt: {record.task} ({', '.join(record.class_names)}{order}). {record.patient_statement}"))
     for warning in record.warnings:
         st.warning(plain(warning), icon=":material/warning:")
     views = {
@@ -52,7 +53,7 @@ def _numbers(dataset: Dataset) -> None:
         ("Patients", counts.patients, "patient"),
         ("Exams", counts.exams, "exam"),
         ("Classes", len(dataset.class_names), "class"),
-        ("Centres", len(centers) or "unknown", "centre"),
+        ("Centres", len(centers) or "–", "centre"),
         ("Unreadable", dataset.record.unreadable, "unreadable"),
     )
     for column, (label, value, word) in zip(st.columns(len(numbers)), numbers, strict=True):
