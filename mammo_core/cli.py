@@ -307,6 +307,42 @@ def evaluate(
 
 
 @app.command()
+def diagnose(paths: list[str], json: Json = False) -> None:
+    """Did it converge? A verdict with its evidence on runs, or on histories of other tools."""
+    from mammo_core.errors import MammoError as Unreadable
+    from mammo_core.runs.run_dir import find_run
+    from mammo_core.workflows.diagnose import diagnose_path
+
+    workspace, judged = _workspace(), []
+    for text in paths:
+        path = text
+        if not Path(text).expanduser().exists():
+            try:
+                path = str(find_run(workspace, text).path)
+            except Unreadable:
+                path = text  # no run either: the sentence about the path says what was looked for
+        judged.append({**diagnose_path(path), "path": text})
+    if json:
+        print_json(judged)
+    else:
+        for item in judged:
+            say(f"{item['path']}: {item['error'] or item['verdict'] + ' - ' + item['headline']}")
+            for finding in item["findings"]:
+                say(f"  {finding['severity']}: {finding['text']}")
+    if any(item["error"] for item in judged):
+        raise typer.Exit(1)
+
+
+@app.command("import-history")
+def import_history(file: Path, name: Annotated[str, typer.Option(help="Name of the imported experiment.")]) -> None:
+    """Take over a training history of another tool, so that it can be charted, judged and compared."""
+    from mammo_core.runs.importers import import_history as take_over
+
+    for run in take_over(_workspace(), file, name):
+        say(f"{run.id}: {len(run.history())} epochs")
+
+
+@app.command()
 def compare(names: list[str], on: Annotated[str, typer.Option(help="val or test")] = "val", json: Json = False) -> None:
     """Compare experiments (or single runs): mean, SD (n-1), n and interval, all at each run's best epoch."""
     from mammo_core.analysis.compare import compare as compare_groups

@@ -5,7 +5,7 @@ import streamlit as st
 
 from mammo_core.data.manifest import list_datasets
 from mammo_core.data.splits import list_splits
-from mammo_core.runs.listing import list_cards
+from mammo_core.runs.listing import RunCard, list_cards
 from mammo_core.runs.queue import enqueue
 from mammo_core.runs.schema import LIVE_STATES
 from mammo_core.workflows.launch import resume_runs
@@ -97,6 +97,10 @@ def doctor() -> None:
                     st.switch_page("pages/queue.py")
 
 
+def states(cards: list[RunCard]) -> list[tuple[str, str]]:
+    return [(card.id, card.state) for card in cards]
+
+
 def path_cards() -> None:
     steps = path_steps(datasets, splits, cards)
     first_open = next((index for index, step in enumerate(steps) if not step.done), len(steps) - 1)
@@ -160,4 +164,4 @@ if cards:
     latest_runs()
 keep_house(workspace)
 live = any(card.state in LIVE_STATES or card.state == "queued" for card in cards)
-rerun_when_changed(lambda: [(card.id, card.state) for card in list_cards(workspace)], live)
+rerun_when_changed(states(cards), lambda: states(list_cards(workspace)), live)

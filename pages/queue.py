@@ -93,7 +93,7 @@ def draw_queue() -> None:
     for index, request in enumerate(view.waiting):
         draw_waiting(request, index == 0, index == len(view.waiting) - 1)
     draw_all_ended(view)
-    rerun_when_changed(lambda: queue_view(workspace, list_cards(workspace)).signature, view.is_live)
+    rerun_when_changed(view.signature, lambda: queue_view(workspace, list_cards(workspace)).signature, view.is_live)
 
 
 def draw_all_ended(view: QueueView) -> None:

@@ -105,7 +105,8 @@ def draw_outlook(plan: LaunchPlan) -> None:
     names = "  \n".join(plain(name) for name in outlook.runs[:NAMES_SHOWN])
     more = f"  \nand {len(outlook.runs) - NAMES_SHOWN} more" if len(outlook.runs) > NAMES_SHOWN else ""
     runs, epochs = plural(len(outlook.runs), "run"), plural(outlook.epochs, "epoch")
-    st.markdown(f"**{runs}** of {epochs}, one after another, on {device_name()}:")
+    order = ", one after another" if len(outlook.runs) > 1 else ""
+    st.markdown(f"**{runs}** of {epochs}{order}, on {device_name()}:")
     st.caption(f"{names}{more}")
     draw_counts(outlook)
     found = draw_weights(plan.settings)

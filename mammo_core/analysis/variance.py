@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from mammo_core.analysis.metrics import LOWER_IS_BETTER
 from mammo_core.config import SCHEMA_VERSION, TrainConfig
@@ -75,6 +74,8 @@ def describe(values: Sequence[float | None], highest: float = math.inf) -> Sprea
     n = len(defined)
     if n < 2:
         return Spread(defined, n, defined[0] if n else None, *(None,) * 6)
+    from scipy.special import stdtrit  # a third of a second that pages without a spread need not wait for
+
     mean, sd = float(np.mean(defined)), float(np.std(defined, ddof=1))
     t = float(stdtrit(n - 1, 0.975))
     half_mean, half_new = t * sd / math.sqrt(n), t * sd * math.sqrt(1 + 1 / n)

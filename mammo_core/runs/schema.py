@@ -129,7 +129,10 @@ class Summary(_Record):
     metrics: dict[str, MetricValue]
     """All validation metrics, at the best epoch."""
     val_loss: float | None = None
-    parameters: int | None = None
+    verdict: str | None = None
+    """One of the verdicts of ``analysis/diagnosis``; ``None`` in runs of versions that gave none."""
+    diagnosis: dict[str, Any] | None = None
+    """The verdict with findings, evidence and rule version, kept so that later rules do not rewrite history."""
     seconds: float | None = None
 
 

@@ -12,6 +12,7 @@ from mammo_core.runs.history import best_epoch, history_frame
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import EpochRecord, Summary
 from mammo_core.storage import write_atomic, write_json
+from mammo_core.workflows.diagnose import diagnose_run
 from mammo_core.workflows.environment import git_state
 
 
@@ -22,10 +23,11 @@ def write_summary(
     counts: Mapping[str, Mapping[str, int]],
     outcome: Mapping[str, Any],
 ) -> Summary:
-    """Write ``summary.json``: settings, counts, and all validation metrics at the best epoch.
+    """Write ``summary.json``: settings, counts, all validation metrics at the best epoch, and the verdict on the curves.
 
     ``outcome`` holds ``stop_reason`` and whatever else is to be kept.
     """
+    diagnosis = diagnose_run(run)
     best = best_epoch(history)
     metrics = run.metrics("val")
     summary = Summary(
@@ -41,6 +43,8 @@ def write_summary(
         metrics=metrics.metrics if metrics else {},
         val_loss=best.val_loss if best else None,
         seconds=sum(record.seconds or 0.0 for record in history),
+        verdict=diagnosis.verdict,
+        diagnosis=diagnosis.to_json(),
         **outcome,
     )
     write_json(run.summary_file, summary.to_json())

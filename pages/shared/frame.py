@@ -84,12 +84,14 @@ def plain(text: str) -> str:
     return text
 
 
-def rerun_when_changed(read: Callable[[], object], live: bool) -> None:
-    """Look every two seconds, while something is ``live``, and run the page anew once when what ``read`` returns changed."""
-    seen = read()
+def rerun_when_changed(drawn: object, read: Callable[[], object], live: bool) -> None:
+    """Look every two seconds, while something is ``live``, and run the page anew once ``read`` no longer returns what was drawn.
+
+    ``drawn`` comes from before the drawing: what changes while the page is drawn must be noticed too.
+    """
 
     def look() -> None:
-        if read() != seen:
+        if read() != drawn:
             st.rerun()
 
     st.fragment(look, run_every=POLL_SECONDS if live else None)()

@@ -1,0 +1,79 @@
+"""Compare: the answer in words, what it rests on, and what limits it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from streamlit.testing.v1 import AppTest
+
+from make_runs import write_experiment, write_run
+from mammo_core.analysis.compare import compare
+from mammo_core.runs.run_dir import experiment_runs
+from mammo_core.settings import Workspace
+
+OpenPage = Callable[..., AppTest]
+Read = Callable[[AppTest], str]
+OPTIONS = {"epochs": 3, "replicates": 10}
+
+
+def test_without_runs_it_leads_to_training(open_page: OpenPage, read: Read) -> None:
+    app = open_page("compare")
+    assert not app.exception
+    assert "There is no run yet" in read(app)
+
+
+def test_the_answer_comes_first_with_its_films_and_warnings(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    write_experiment(workspace.experiments / "strong", seeds=(42, 43), **OPTIONS)
+    write_experiment(workspace.experiments / "weak", seeds=(42, 43), skill=0.2, **OPTIONS)
+    app = open_page("compare")
+    assert not app.exception
+    text = read(app).replace("\\", "")
+    result = compare({name: experiment_runs(workspace, name) for name in app.multiselect(key="compare_group").value}, "val")
+    assert f"### {result['answer']}" in text
+    assert "validation films" in text
+    assert all(warning in text for warning in result["warnings"])
+    table = app.dataframe[0].value
+    assert {"Mean", "SD (n-1)", "n", "95 % interval of the mean"} <= set(table.columns)
+    assert len(app.get("vega_lite_chart")) == 2, "dots and curves"
+
+
+def test_a_run_can_be_left_out_and_that_is_said(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    write_experiment(workspace.experiments / "density", seeds=(42, 43, 44), **OPTIONS)
+    app = open_page("compare")
+    assert set(app.dataframe[0].value["n"]) == {3}
+    app.button_group(key="compare_runs_density").set_value(["seed_42", "seed_44"]).run()
+    assert not app.exception
+    assert "Left out by you: seed_43" in read(app).replace("\\", "")
+    assert set(app.dataframe[0].value["n"]) == {2}
+
+
+def test_each_seed_and_the_mean_are_drawn(open_page: OpenPage, workspace: Workspace) -> None:
+    write_experiment(workspace.experiments / "density", seeds=(42, 43, 44), **OPTIONS)
+    app = open_page("compare")
+    curves = json.loads(app.get("vega_lite_chart")[1].proto.spec)
+    lines = [layer for layer in curves["layer"] if layer.get("mark", {}).get("type") == "line"]
+    assert len(lines) >= 4, "three seeds and their mean"
+
+
+def test_test_metrics_that_nobody_made_are_said_to_be_missing(open_page: OpenPage, workspace: Workspace) -> None:
+    write_experiment(workspace.experiments / "density", seeds=(42, 43), **OPTIONS)
+    app = open_page("compare", {"compare_on": "test films"})
+    assert not app.exception
+    assert any("not evaluated on test yet" in error.value for error in app.error)
+
+
+def test_a_broken_run_is_left_out_with_its_reason(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    runs = write_experiment(workspace.experiments / "density", seeds=(42, 43, 44), **OPTIONS)
+    runs[0].summary_file.write_text('{"metrics": ')
+    app = open_page("compare")
+    assert not app.exception
+    assert "1 run(s) left out" in read(app).replace("\\", "")
+    assert set(app.dataframe[0].value["n"]) == {2}
+
+
+def test_an_experiment_without_a_finished_run_is_told(open_page: OpenPage, workspace: Workspace) -> None:
+    write_run(workspace.experiments / "density" / "seed_42", state="stopped", **OPTIONS)
+    app = open_page("compare", {"compare_group": "density"})
+    assert not app.exception
+    assert any("nothing to compare yet" in error.value for error in app.error)

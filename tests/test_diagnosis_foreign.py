@@ -1,0 +1,216 @@
+"""Verdicts on histories of other tools: behaviour on any scale of loss, with parts missing. All curves are made here."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mammo_core.analysis.diagnosis import Context, diagnose
+from mammo_core.analysis.diagnosis.measures import cases_behind
+from mammo_core.runs.schema import EpochRecord
+
+
+def history(train=None, val=None, train_acc=None, val_acc=None, **more):
+    columns = {"train_loss": train, "val_loss": val, "train_acc": train_acc, "val_acc": val_acc, **more}
+    length = max(len(column) for column in columns.values() if column is not None)
+    records = []
+    for index in range(length):
+        values = {name: None if column is None else plain(column[index]) for name, column in columns.items()}
+        broken = [
+            name for name in ("train_loss", "val_loss") if isinstance(values[name], float) and not math.isfinite(values[name])
+        ]
+        values |= dict.fromkeys(broken)
+        extra = {"source_epoch": float(index), "non_finite": bool(broken)} | (
+            {"non_finite_in": " ".join(broken)} if broken else {}
+        )
+        records.append(EpochRecord(epoch=index + 1, **values, **extra))
+    return records
+
+
+def plain(value):
+    return None if value is None else float(value)
+
+
+def fall(start, end, rate, count):
+    return end + (start - end) * np.exp(-np.arange(count) / rate)
+
+
+RNG = np.random.default_rng(5)
+
+
+def cases():
+    """Name, expected verdicts, records: kinds of behaviour, each on its own scale."""
+    n = 30
+    smooth = fall(2.0, 0.4, 4, n)
+    yield "joint descent", {"HEALTHY"}, history(smooth, smooth + 0.05, 0.9 - 0.3 * smooth / 2, 0.88 - 0.3 * smooth / 2)
+    yield (
+        "joint descent towards zero with spikes",
+        {"HEALTHY"},
+        history(
+            fall(2.0, 0.03, 4, n),
+            fall(2.4, 0.04, 4, n) * RNG.lognormal(0, 0.35, n),
+            fall(0.3, 0.99, 4, n),
+            fall(0.25, 0.985, 4, n),
+        ),
+    )
+    yield "validation below training", {"HEALTHY"}, history(fall(2.3, 0.9, 5, n), fall(1.6, 0.85, 5, n))
+    yield (
+        "losses summed over batches",
+        {"HEALTHY"},
+        history(fall(900, 200, 4, n), fall(1.9, 0.45, 4, n), val_acc=fall(0.3, 0.8, 4, n)),
+    )
+    yield "Dice losses below zero", {"HEALTHY"}, history(fall(-0.05, -0.82, 5, n), fall(-0.02, -0.78, 5, n))
+    up = np.concatenate([fall(1.0, 0.6, 1.5, 6), np.linspace(0.6, 1.3, 24)])
+    yield (
+        "doubling after epoch 6",
+        {"OVERFIT_SEVERE"},
+        history(fall(1.2, 0.05, 5, n), up, fall(0.5, 0.99, 4, n), np.full(n, 0.72) + RNG.normal(0, 0.004, n)),
+    )
+    yield "tripling without accuracies", {"OVERFIT_SEVERE"}, history(fall(0.04, 0.004, 4, n), up / 10)
+    slight = np.concatenate([fall(1.5, 0.5, 3, 15), np.linspace(0.51, 0.60, 15)])
+    yield (
+        "a fifth up and held",
+        {"OVERFIT_MILD"},
+        history(fall(1.6, 0.2, 6, n), slight, fall(0.4, 0.93, 5, n), fall(0.4, 0.86, 4, n)),
+    )
+    yield (
+        "standing validation, vanishing training",
+        {"OVERFIT_MILD"},
+        history(fall(1.9, 0.03, 6, n), fall(1.8, 0.55, 2, n) + RNG.normal(0, 0.004, n)),
+    )
+    linear = np.linspace(3.5, 2.1, 10)
+    yield (
+        "straight line down",
+        {"TOO_FEW_EPOCHS"},
+        history(linear, linear - 0.05, np.linspace(0.1, 0.4, 10), np.linspace(0.11, 0.41, 10)),
+    )
+    yield "three falling rows", {"TOO_FEW_EPOCHS"}, history([1.10, 1.05, 0.98], [1.09, 1.03, 0.95], val_acc=[0.4, 0.5, 0.7])
+    yield "two rows", {"INCONCLUSIVE"}, history([1.1, 0.9], [1.0, 0.95])
+    yield "training only", {"INCONCLUSIVE"}, history(smooth)
+    slow = 0.693 - 0.0008 * np.arange(40)
+    yield (
+        "hardly any learning, but going on",
+        {"UNDERFIT", "TOO_FEW_EPOCHS"},
+        history(slow + RNG.normal(0, 0.003, 40), slow, val_acc=0.55 + 0.002 * np.arange(40)),
+    )
+    stuck = fall(3.6, 3.48, 2, n)
+    yield (
+        "stuck at the prior",
+        {"PLATEAU", "COLLAPSE"},
+        history(stuck, stuck, 0.056 + RNG.normal(0, 5e-4, n), 0.055 + RNG.normal(0, 5e-4, n)),
+    )
+    yield (
+        "constant accuracy",
+        {"COLLAPSE"},
+        history(fall(1.8, 1.15, 3, n), fall(1.2, 1.12, 2, n), fall(0.45, 0.668, 2, n), np.full(n, 0.66977)),
+    )
+    yield (
+        "accuracy one case up and down",
+        {"COLLAPSE"},
+        history(fall(0.31, 0.25, 2, 12), fall(0.34, 0.285, 2, 12), np.full(12, 0.667), [36 / 60, 35 / 60, 36 / 60] * 4),
+    )
+    jumpy = 0.55 + 0.06 * (-1.0) ** np.arange(n)
+    yield (
+        "validation to and fro",
+        {"UNSTABLE"},
+        history(fall(0.44, 0.33, 4, n), jumpy, fall(0.78, 0.84, 4, n), 0.70 + 0.05 * (-1.0) ** np.arange(n)),
+    )
+    flips = np.where(np.arange(80) % 3 == 0, 0.35, np.linspace(0.6, 0.9, 80))
+    yield (
+        "accuracy flips without a validation loss",
+        {"UNSTABLE"},
+        history(fall(0.7, 0.02, 20, 80), None, fall(0.55, 0.99, 20, 80), flips),
+    )
+    late = np.concatenate([fall(1.0, 0.4, 3, 12), np.full(3, math.nan)])
+    yield "not a number at the end", {"DIVERGED"}, history(late, late)
+    yield "never a number", {"DIVERGED"}, history(np.full(6, math.nan), np.full(6, math.nan), np.full(6, 0.5), np.full(6, 0.908))
+    yield "explosion", {"DIVERGED"}, history(np.geomspace(1, 400, 12), np.geomspace(1, 900, 12))
+    yield "absurd level", {"DIVERGED"}, history(None, [2.5e8, 3.8e8, 5e8, 2.8e8], None, [0.15, 0.16, 0.16, 0.16])
+    toy = [0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+    yield (
+        "a validation set of two",
+        {"INCONCLUSIVE"},
+        history([3.6, 1.1, 1.6, 2.6, 1.0, 0.5, 0.1], [0.72] * 7, [0, 0, 0, 0, 0.5, 1, 1], toy),
+    )
+
+
+CASES = list(cases())
+SCALABLE = [case for case in CASES if case[0] != "absurd level"]
+"""All but the one whose fault is its scale."""
+
+
+@pytest.mark.parametrize(("expected", "records"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_each_kind_of_behaviour_gets_its_verdict(expected, records):
+    assert diagnose(records).verdict in expected
+
+
+@pytest.mark.parametrize("factor", [0.01, 100.0])
+@pytest.mark.parametrize(("expected", "records"), [case[1:] for case in SCALABLE], ids=[case[0] for case in SCALABLE])
+def test_verdicts_do_not_depend_on_the_unit_of_the_loss(expected, records, factor):
+    names = ("train_loss", "val_loss")
+    scaled = [r.model_copy(update={n: getattr(r, n) * factor for n in names if getattr(r, n) is not None}) for r in records]
+    assert diagnose(scaled).verdict in expected
+
+
+@pytest.mark.parametrize(("expected", "records"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_without_accuracies_a_broken_or_overfitted_run_is_still_never_healthy(expected, records):
+    bare = [record.model_copy(update={"train_acc": None, "val_acc": None}) for record in records]
+    if expected & {"OVERFIT_SEVERE", "DIVERGED"}:
+        assert diagnose(bare).verdict != "HEALTHY"
+
+
+def test_a_single_non_finite_epoch_that_recovers_is_a_warning_not_a_verdict():
+    loss = fall(2.0, 0.4, 4, 30)
+    loss[3] = math.nan
+    diagnosis = diagnose(history(loss, fall(2.1, 0.45, 4, 30)))
+    assert diagnosis.verdict == "HEALTHY"
+    assert diagnosis.finding("NON_FINITE_EPOCH").epochs == (3, 3)
+
+
+def test_the_best_row_is_that_of_the_file_and_the_epoch_its_own_value():
+    diagnosis = diagnose(history(fall(2, 0.4, 4, 12), [1, 0.9, 0.7, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8]))
+    assert (diagnosis.best_row, diagnosis.best_epoch) == (3, 2)
+
+
+def test_without_a_validation_loss_no_best_row_is_claimed():
+    diagnosis = diagnose(
+        history(fall(0.7, 0.1, 4, 12), None, None, [0.5, 0.6, 0.7, 0.75, 0.8, 0.82, 0.83, 0.85, 0.84, 0.84, 0.84, 0.84])
+    )
+    assert (diagnosis.best_row, diagnosis.best_epoch) == (None, None)
+    assert diagnosis.best_by_accuracy["row"] == 8
+
+
+def test_of_appended_runs_the_longest_is_judged_and_the_file_keeps_its_best_row():
+    long = history(fall(2.0, 0.4, 4, 30), fall(2.1, 0.5, 4, 30))
+    short = [record.model_copy(update={"epoch": 30 + record.epoch, "segment": 1}) for record in history([2.0, 1.9], [0.3, 1.8])]
+    diagnosis = diagnose(long + short)
+    assert diagnosis.verdict == "HEALTHY"
+    assert diagnosis.finding("APPENDED_RUNS").rows == (1, 30)
+    assert diagnosis.best_row == 31
+
+
+def test_rare_validation_is_judged_on_the_rows_that_have_it():
+    val = [None if index % 5 else value for index, value in enumerate(fall(2.1, 0.5, 12, 60))]
+    diagnosis = diagnose(history(fall(2.0, 0.4, 12, 60), val))
+    assert diagnosis.verdict == "HEALTHY"
+    assert diagnosis.best_row == 56
+
+
+@pytest.mark.parametrize("n", [8, 37, 60, 318])
+def test_the_number_of_cases_is_read_off_the_steps_of_the_accuracy(n):
+    rng = np.random.default_rng(n)
+    accuracies = rng.integers(n // 2, n, 12) / n
+    found = cases_behind(np.float32(accuracies).astype(float))
+    assert found is not None and n % found == 0
+
+
+def test_rounded_accuracies_tell_no_number_of_cases():
+    assert cases_behind(np.round(np.random.default_rng(0).uniform(0.5, 0.9, 12), 2)) is None
+
+
+def test_known_classes_still_use_the_rules_that_need_them():
+    records = history([2.9, 1.2, 0.9, 0.8, 0.7, 0.66, 0.64, 0.63, 0.62, 0.61], fall(1.5, 0.7, 2, 10))
+    assert diagnose(records, Context(n_classes=4)).finding("HOT_START").evidence["classes"] == 4
+    assert diagnose(records).finding("HOT_START") is None
