@@ -405,8 +405,13 @@ def predict(
     from mammo_core.workflows.prediction import predict_files
 
     made = predict_files(_workspace(), run, images, gradcam_dir=gradcam)
-    _items(made, json, lambda item: f"{item['predicted']} ({max(item['probabilities'].values()):.2f})")
+    _items(made, json, _prediction_text)
     say(f"{RESEARCH_ONLY}.")
+
+
+def _prediction_text(item: dict[str, Any]) -> str:
+    lines = [f"{item['predicted']} ({max(item['probabilities'].values()):.2f})"]
+    return "\n  ".join([*lines, *(f"Warning: {warning}" for warning in item["warnings"])])
 
 
 def _items(made: list[dict[str, Any]], json: bool, show: Any) -> None:

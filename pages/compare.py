@@ -89,12 +89,20 @@ def show(groups: Groups, on: str) -> None:
 page_title("Compare", "Is the difference real, or chance?")
 cards = list_cards(workspace)
 if not cards:
-    nothing_yet("There is no run yet; the seeds of one experiment, or two experiments, are compared here.", "pages/train.py", "Train")
+    nothing_yet(
+        "There is no run yet; the seeds of one experiment, or two experiments, are compared here.", "pages/train.py", "Train"
+    )
 else:
     with errors_in_words():
         groups = choose_groups(cards)
         on = st.segmented_control(
-            "Films", list(PARTS), format_func=PARTS.__getitem__, default="val", required=True, key="compare_on", bind="query-params"
+            "Films",
+            list(PARTS),
+            format_func=PARTS.__getitem__,
+            default="val",
+            required=True,
+            key="compare_on",
+            bind="query-params",
         )
         if any(groups.values()):
             show(groups, on)

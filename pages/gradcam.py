@@ -8,6 +8,7 @@ from mammo_core.report.charts_prediction import probability_chart
 from mammo_core.runs.listing import RunCard, list_cards
 from mammo_core.runs.run_dir import RunDir
 from pages.shared.figures import show_chart
+from pages.shared.film_list import film_list, filtered
 from pages.shared.film_view import film_and_map, map_choices, map_words
 from pages.shared.frame import current_workspace, errors_in_words, page_title, plain, research_only
 from pages.shared.gallery_view import show_gallery
@@ -15,59 +16,9 @@ from pages.shared.models_in_use import explanation_of, film_of, load_model
 from pages.shared.run_picker import nothing_yet, pick_one, run_line
 
 PARTS = {"val": "Validation films", "test": "Test films"}
-VERDICTS = {"all": "All", "wrong": "Wrong", "right": "Right"}
-LIST_HEIGHT, CHART_WIDTH = 250, 240
+CHART_WIDTH = 240
 
 workspace = current_workspace()
-
-
-def filtered(table: pd.DataFrame, class_names: tuple[str, ...]) -> pd.DataFrame:
-    """The films that the reader wants to see, the surest calls first."""
-    first, second, third, fourth = st.columns([2, 1.5, 1.5, 2], vertical_alignment="bottom")
-    with first:
-        verdict = st.segmented_control(
-            "Called",
-            list(VERDICTS),
-            format_func=VERDICTS.__getitem__,
-            default="all",
-            required=True,
-            key="gradcam_called",
-            bind="query-params",
-        )
-    with second:
-        true = st.selectbox("True class", ["All", *class_names], key="gradcam_true")
-    with third:
-        center = st.selectbox("Centre", ["All", *sorted(table["center"].unique())], key="gradcam_center")
-    with fourth:
-        low, high = st.slider("Confidence", 0.0, 1.0, (0.0, 1.0), 0.05, key="gradcam_confidence")
-    keep = table["confidence"].between(low - 1e-9, high + 1e-9)
-    if verdict != "all":
-        keep &= table["right"] == (verdict == "right")
-    if true != "All":
-        keep &= table["y_true"] == true
-    if center != "All":
-        keep &= table["center"] == center
-    return table[keep].sort_values("confidence", ascending=False, ignore_index=True)
-
-
-def film_list(rows: pd.DataFrame) -> pd.Series | None:
-    """The films as a table; the one that was selected."""
-    shown = rows[["image_id", "center", "y_true", "y_pred", "confidence"]].set_axis(
-        ["Film", "Centre", "True", "Called", "Confidence"], axis=1
-    )
-    shown.insert(0, "", ["✓" if right else "✕" for right in rows["right"]])
-    chosen = st.dataframe(
-        shown,
-        hide_index=True,
-        height=LIST_HEIGHT,
-        column_config={"Confidence": st.column_config.ProgressColumn(format="%.2f", min_value=0, max_value=1)},
-        on_select="rerun",
-        selection_mode="single-row",
-        key="gradcam_films",
-        alt=f"{len(rows)} films with their true and called class",
-    )
-    picked = [row for row in chosen.selection.rows if row < len(rows)]
-    return rows.iloc[picked[0]] if picked else None
 
 
 def show_film(run: RunDir, row: pd.Series, class_names: tuple[str, ...]) -> None:

@@ -1,6 +1,5 @@
 """Home: where am I, and what comes next?"""
 
-import pandas as pd
 import streamlit as st
 
 from mammo_core.data.manifest import list_datasets
@@ -11,7 +10,6 @@ from mammo_core.runs.schema import LIVE_STATES
 from mammo_core.workflows.launch import resume_runs
 from mammo_core.workflows.overview import (
     LOW_DISK_BYTES,
-    experiment_rows,
     free_bytes,
     interrupted_runs,
     latest_demo,
@@ -19,8 +17,6 @@ from mammo_core.workflows.overview import (
     path_steps,
 )
 from pages.shared.frame import (
-    STATE_SIGNS,
-    ago,
     current_workspace,
     errors_in_words,
     page_title,
@@ -31,8 +27,8 @@ from pages.shared.frame import (
 from pages.shared.glossary import explain
 from pages.shared.housekeeping_panel import keep_house
 from pages.shared.job_progress import follow_job
+from pages.shared.latest_runs import latest_runs
 
-LATEST_EXPERIMENTS = 8
 STEPS = {
     "Films": ("pages/films.py", "Import films", "See films", ":material/photo_library:"),
     "Split": ("pages/splits.py", "Make a split", "See splits", ":material/call_split:"),
@@ -121,36 +117,6 @@ def path_cards() -> None:
                 st.switch_page(page)
 
 
-def latest_runs() -> None:
-    st.subheader("Latest runs")
-    rows = experiment_rows(cards, LATEST_EXPERIMENTS)
-    table = pd.DataFrame(
-        {
-            "Experiment": [row.experiment for row in rows],
-            "State": [STATE_SIGNS.get(row.state, row.state) for row in rows],
-            "Best epoch, validation": [row.metric or row.problem for row in rows],
-            "Seeds": [row.seeds for row in rows],
-            "Task": [row.task for row in rows],
-            "Changed": [ago(row.changed_at) for row in rows],
-        }
-    )
-    columns = {
-        "Best epoch, validation": st.column_config.TextColumn(width=300, help=f"{explain('spread')} {explain('interval')}")
-    }
-    chosen = st.dataframe(
-        table,
-        hide_index=True,
-        column_config=columns,
-        on_select="rerun",
-        selection_mode="single-row",
-        key="home_runs",
-        alt=f"The {len(rows)} experiments changed last, the newest first",
-    )
-    st.caption("Select a row to open it in History.")
-    if chosen.selection.rows:
-        st.switch_page("pages/history.py", query_params={"run": rows[chosen.selection.rows[0]].first_run})
-
-
 page_title("MammoTrace", "Where am I, and what comes next?")
 doctor()
 if demo_runs:
@@ -161,7 +127,8 @@ elif not datasets and not cards:
     first_visit()
 path_cards()
 if cards:
-    latest_runs()
+    st.subheader("Latest runs")
+    latest_runs(cards)
 keep_house(workspace)
 live = any(card.state in LIVE_STATES or card.state == "queued" for card in cards)
 rerun_when_changed(states(cards), lambda: states(list_cards(workspace)), live)

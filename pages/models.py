@@ -55,7 +55,8 @@ if not rows:
 else:
     chosen = show(rows, "models_table", f"{len(rows)} trained models, the newest first")
     st.caption(
-        "On the validation films, at each run's best epoch. Several runs: mean ± SD (n-1) over them; one run: value with its 95 % interval."
+        "On the validation films, at each run's best epoch. Several runs: mean ± SD (n-1) over them; one run: its value with "
+        "95 % interval."
     )
     if chosen is None:
         st.info("Select a row to use a model or to see its runs.", icon=":material/touch_app:")

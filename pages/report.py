@@ -74,7 +74,8 @@ def packs(found: list[PackOnDisk]) -> None:
     for pack in found[:SHOWN_PACKS]:
         with st.container(horizontal=True, vertical_alignment="center", border=True):
             st.markdown(
-                f":material/folder_zip: **{plain(pack.name)}** · {plural(len(pack.files), 'file')}, {size_text(pack.size)} · {ago(pack.made_at)}",
+                f":material/folder_zip: **{plain(pack.name)}** · {plural(len(pack.files), 'file')}, {size_text(pack.size)} · "
+                f"{ago(pack.made_at)}",
                 width="stretch",
             )
             with st.popover("Content"):

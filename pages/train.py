@@ -1,8 +1,5 @@
 """Train: start, with settings I understand."""
 
-from typing import Any
-
-import pandas as pd
 import streamlit as st
 
 from mammo_core.config import Preset, list_presets
@@ -11,26 +8,18 @@ from mammo_core.data.splits import list_splits
 from mammo_core.errors import ConfigError, MammoError
 from mammo_core.runs.listing import list_cards
 from mammo_core.workflows.launch import LaunchPlan, launch
-from mammo_core.workflows.launch_preview import LaunchPreview, parse_seeds, preview_launch
+from mammo_core.workflows.launch_preview import parse_seeds, preview_launch
 from mammo_core.workflows.overview import plural
-from pages.shared.frame import current_workspace, device_name, page_title, plain
+from pages.shared.frame import current_workspace, page_title, plain
 from pages.shared.glossary import explain
+from pages.shared.launch_outlook import draw_counts, draw_runs, draw_weights
 from pages.shared.name_field import ask_name
 from pages.shared.run_picker import nothing_yet, pick_one
 from pages.shared.settings_form import settings_form
-from pages.shared.split_view import place_name, proof_line
+from pages.shared.split_view import proof_line
 
 MAX_SPLITS = 2
-NAMES_SHOWN = 6
 workspace = current_workspace()
-
-
-@st.cache_data(ttl=120, show_spinner="Looking for the first weights")
-def weights_words(arch: str, weights: str) -> str:
-    """Where the first weights come from; raises where they are not on this machine. Loads torch, once a server."""
-    from mammo_core.training.weights import find_weights
-
-    return find_weights(arch, weights).text
 
 
 def ask_splits(dataset: Dataset) -> list[str]:
@@ -44,10 +33,11 @@ def ask_splits(dataset: Dataset) -> list[str]:
             st.switch_page("pages/splits.py", query_params={"splits_data": dataset.name})
         return []
     newest = max(records, key=lambda record: record.created_at).name
-    asked = [name for name in st.query_params.get_all("train_split") if name in by_name]
-    kept = [name for name in st.session_state.get("train_split", []) if name in by_name]
-    if not asked or kept != st.session_state.get("train_split", kept):
-        st.session_state["train_split"] = kept or asked or [newest]
+    held = st.session_state.get("train_split")
+    if held is None and not any(name in by_name for name in st.query_params.get_all("train_split")):
+        st.session_state["train_split"] = [newest]
+    elif held is not None and any(name not in by_name for name in held):  # the data set was changed
+        st.session_state["train_split"] = [name for name in held if name in by_name] or [newest]
     chosen = st.multiselect(
         "Split", list(by_name), key="train_split", bind="query-params", max_selections=MAX_SPLITS,
         help=f"{explain('split')} Two splits start as a pair, for example patients at random and a held-out centre.",
@@ -100,47 +90,15 @@ def draw_outlook(plan: LaunchPlan) -> None:
         outlook = preview_launch(workspace, plan)
     except MammoError as error:
         st.error(plain(str(error)), icon=":material/error:")
-        st.button("Start", type="primary", disabled=True)
         return
-    names = "  \n".join(plain(name) for name in outlook.runs[:NAMES_SHOWN])
-    more = f"  \nand {len(outlook.runs) - NAMES_SHOWN} more" if len(outlook.runs) > NAMES_SHOWN else ""
-    runs, epochs = plural(len(outlook.runs), "run"), plural(outlook.epochs, "epoch")
-    order = ", one after another" if len(outlook.runs) > 1 else ""
-    st.markdown(f"**{runs}** of {epochs}{order}, on {device_name()}:")
-    st.caption(f"{names}{more}")
+    draw_runs(outlook)
     draw_counts(outlook)
     found = draw_weights(plan.settings)
-    again = bool(st.session_state.get("train_started"))
-    label = f"Start {runs.replace(' ', ' more ') if again else runs}"
-    if st.button(label, type="secondary" if again else "primary", icon=":material/play_arrow:", disabled=not found):
+    more = " more" if st.session_state.get("train_started") else ""
+    label = f"Start {len(outlook.runs)}{more} {'run' if len(outlook.runs) == 1 else 'runs'}"
+    if st.button(label, type="secondary" if more else "primary", icon=":material/play_arrow:", disabled=not found):
         st.session_state["train_started"] = [run.id for run in launch(workspace, plan)]
         st.rerun()
-
-
-def draw_counts(outlook: LaunchPreview) -> None:
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for count in outlook.counts:
-        rows.setdefault((count.split, count.class_name), {})[place_name(count.part)] = f"{count.films} · {count.patients}"
-    table = pd.DataFrame.from_dict(rows, orient="index").fillna("0 · 0").rename_axis(["Split", "Class"]).reset_index()
-    if table["Split"].nunique() == 1:
-        table = table.drop(columns="Split")
-    st.dataframe(table, hide_index=True, alt="Films and patients of each class in training and validation")
-    st.caption("Films · patients")
-    if outlook.folds:
-        st.caption(f"The numbers are those of fold 1 of {outlook.folds}; the other folds are alike.")
-
-
-def draw_weights(settings: dict[str, Any]) -> bool:
-    if settings.get("init_from"):
-        st.markdown(f":material/check: First weights: the best ones of {plain(str(settings['init_from']))}")
-        return True
-    try:
-        words = weights_words(str(settings.get("arch", "efficientnet_b0")), str(settings.get("weights", "imagenet")))
-    except MammoError as error:
-        st.error(plain(str(error)), icon=":material/error:")
-        return False
-    st.markdown(f":material/check: First weights: {plain(words)}", help=explain("weights"))
-    return True
 
 
 def draw_started(run_ids: list[str]) -> None:

@@ -11,7 +11,8 @@ RUNS = {"x/seed_1": {"Normal": 0.3, "it's [odd].": 0.7}, "x/seed_2": {"Normal": 
 
 def test_the_finding_tells_the_mean_and_how_far_the_runs_are_apart() -> None:
     assert probability_finding(MEAN, RUNS) == (
-        "Mean probabilities over 2 runs: Normal 0.20, it's [odd]. 0.80. Between the runs: Normal 0.10 to 0.30, it's [odd]. 0.70 to 0.90."
+        "Mean probabilities over 2 runs: Normal 0.20, it's [odd]. 0.80. "
+        "Between the runs: Normal 0.10 to 0.30, it's [odd]. 0.70 to 0.90."
     )
 
 

@@ -34,9 +34,14 @@ def plan(workspace: Workspace) -> LaunchPlan:
         name="films", root="/films", adapter="table", task="density", class_names=list(CLASSES), counts=count(manifest, CLASSES)
     )
     write_json(folder / "dataset.json", record.to_json())
-    for name, split in {"whole": SplitPlan(dataset="films"), "folds": SplitPlan(dataset="films", scheme="kfold", folds=3)}.items():
+    for name, split in {
+        "whole": SplitPlan(dataset="films"),
+        "folds": SplitPlan(dataset="films", scheme="kfold", folds=3),
+    }.items():
         save_split(workspace, name, make_split(manifest, CLASSES, split))
-    return LaunchPlan(dataset="films", splits=["whole"], experiment="try", settings={"epochs": 3, "warmup_epochs": 1}, seeds=(1, 2))
+    return LaunchPlan(
+        dataset="films", splits=["whole"], experiment="try", settings={"epochs": 3, "warmup_epochs": 1}, seeds=(1, 2)
+    )
 
 
 def test_the_preview_names_the_runs_that_the_launch_then_makes(workspace: Workspace, plan: LaunchPlan) -> None:

@@ -168,7 +168,7 @@ def test_a_stopped_run_says_so_and_can_be_resumed(home, finished):
             time.sleep(0.02)
         run.ask_to_stop()
         assert child.wait(timeout=120) == STOPPED
-    assert (run.state(), run.status().stop_reason) == ("stopped", "user")
+    assert (run.state(), run.status().stop_reason, run.status().epoch) == ("stopped", "user", len(run.history()))
     check_resumable(run)
     assert train(home, run) == DONE
     assert _comparable(run) == _comparable(finished)

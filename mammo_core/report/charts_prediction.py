@@ -25,7 +25,12 @@ def probability_chart(probabilities: Mapping[str, float], per_run: Mapping[str, 
     dots = records({"class": name, "p": row[name], "run": run} for run, row in per_run.items() for name in order)
     place = {
         "x": number("p", title="Probability", scale={"domain": [0, 1]}, axis={"format": ".1f", "grid": True, "tickCount": 5}),
-        "y": category("class", sort=order, title=None, axis={"ticks": False, "domain": False, "labelPadding": 10, "minExtent": 0, "maxExtent": 120}),
+        "y": category(
+            "class",
+            sort=order,
+            title=None,
+            axis={"ticks": False, "domain": False, "labelPadding": 10, "minExtent": 0, "maxExtent": 120},
+        ),
     }
     bar = {"type": "bar", "size": 14, "opacity": 0.75}
     parts: list[Spec] = [{"data": bars, "mark": bar, "encoding": {**place, "color": category("colour", scale=None)}}]

@@ -153,7 +153,9 @@ def missing_decoders() -> list[str]:
 
 def interrupted_runs(workspace: Workspace, cards: Sequence[RunCard]) -> list[RunCard]:
     """Runs whose process died and that nobody has asked to resume yet."""
-    asked = {request.arguments.get("run") for request in queue.list_requests(workspace) if request.state in ("waiting", "running")}
+    asked = {
+        request.arguments.get("run") for request in queue.list_requests(workspace) if request.state in ("waiting", "running")
+    }
     return [card for card in cards if card.state == "interrupted" and card.problem is None and card.id not in asked]
 
 

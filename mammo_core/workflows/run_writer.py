@@ -41,6 +41,7 @@ class RunWriter:
         before = run.status()
         self._status = Status(
             state="running",
+            epoch=before.epoch if before else 0,
             epochs=config.epochs,
             created_at=before.created_at if before else now,
             started_at=(before.started_at if before else None) or now,

@@ -208,6 +208,7 @@ class _Training:
             )
         engine.load_state(state)
         self.writer.write_history(engine.history)  # a kill may have left them one epoch behind
+        self.writer.write_status(epoch=len(engine.history))
         log.info("Resumed after epoch %d", len(engine.history))
 
     def _fit(self, engine: Engine, films: PreparedSplit, fingerprint: dict[str, str]) -> StopReason:

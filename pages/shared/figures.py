@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from mammo_core.report.charts_history import ZOOM
-from mammo_core.report.figures import FORMATS, PAPER_WIDTHS, export, fit_width
+from mammo_core.report.figures import FORMATS, PAPER_WIDTHS, Format, export, fit_width
 from mammo_core.report.spec import Chart
 from mammo_core.report.tables import safe_csv
 from mammo_core.report.theme import StyleName, themed
@@ -71,13 +72,15 @@ def download_figure(build: Build, name: str, data: pd.DataFrame, note: str, key:
         size = st.selectbox("Size", list(PAPER_WIDTHS), key=f"{key}_size", persist_state="session")
         style: StyleName = "slide" if size.startswith("slide") else "paper"
         stem = name.replace("/", "_")
+
+        def draw(file_format: Format) -> bytes:
+            return export(fit_width(build, PAPER_WIDTHS[size], style), file_format, style=style, note=note)
+
         with st.container(horizontal=True):
             for file_format in FORMATS:
                 st.download_button(
                     file_format.upper(),
-                    data=lambda file_format=file_format: export(
-                        fit_width(build, PAPER_WIDTHS[size], style), file_format, style=style, note=note
-                    ),
+                    data=functools.partial(draw, file_format),
                     file_name=f"{stem}.{file_format}",
                     mime=MIME[file_format],
                     key=f"{key}_{file_format}",

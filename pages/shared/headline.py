@@ -45,7 +45,8 @@ def _best(frame: pd.DataFrame) -> str:
     losses = frame["val_loss"].dropna() if "val_loss" in frame.columns else pd.Series(dtype=float)
     if losses.empty:
         return ""
-    best = frame.loc[losses.idxmin()]
-    where = "which is the last one" if losses.idxmin() == losses.index[-1] and len(losses) > 1 else "the best epoch"
+    place = int(losses.to_numpy().argmin())
+    best = frame.loc[losses.index].iloc[place]
+    where = "which is the last one" if place == len(losses) - 1 and place > 0 else "the best epoch"
     accuracy = f", with accuracy {best['val_acc']:.3f}" if pd.notna(best.get("val_acc")) else ""
     return f"The validation loss was lowest, {best['val_loss']:.3f}, at epoch {int(best['epoch'])}, {where}{accuracy}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from model_in_workspace import finished_run
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -11,7 +12,6 @@ from mammo_core.runs.queue import list_requests, update
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import write_json
-from model_in_workspace import finished_run
 
 OpenPage = Callable[..., AppTest]
 Read = Callable[[AppTest], str]
@@ -98,7 +98,10 @@ def test_a_gallery_is_queued_and_shown_when_it_is_there(open_page: OpenPage, rea
     folder = workspace.reports / "gradcam" / "density" / "seed_42" / "val_gradcam"
     folder.mkdir(parents=True)
     Image.new("RGB", (40, 30)).save(folder / "gallery.png")
-    items = [{"image": "f1", "class": "A", "map": {"alarms": ["outside"]}, "error": None}, {"image": "f2", "class": "B", "error": "Gone."}]
+    items = [
+        {"image": "f1", "class": "A", "map": {"alarms": ["outside"]}, "error": None},
+        {"image": "f2", "class": "B", "error": "Gone."},
+    ]
     write_json(folder / "gallery.json", {"items": items, "meaning": "What it means.", "disclaimer": RESEARCH_ONLY})
     app = open_page("gradcam", {"gradcam_view": "Gallery"})
     assert not app.exception
@@ -111,4 +114,6 @@ def test_the_gallery_is_looked_for_where_the_job_puts_it(workspace: Workspace) -
     from pages.shared import gallery_view
 
     run = RunDir(workspace.experiments / "x" / "seed_1")
-    assert gallery_view.gallery_folder(workspace, run, "val", "gradcam++") == gallery.gallery_folder(workspace, run, "val", "gradcam++")
+    assert gallery_view.gallery_folder(workspace, run, "val", "gradcam++") == gallery.gallery_folder(
+        workspace, run, "val", "gradcam++"
+    )

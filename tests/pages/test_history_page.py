@@ -54,7 +54,9 @@ def test_a_finished_run_shows_its_figure_and_the_facts(open_page: OpenPage, read
 def test_the_epoch_axis_ends_at_the_planned_epoch(open_page: OpenPage, workspace: Workspace) -> None:
     run_in(workspace, epochs=20, epochs_run=3, state="stopped")
     (spec,) = charts(open_page("history"))
-    axes = [layer["encoding"]["x"]["scale"]["domain"] for layer in spec["vconcat"][0]["layer"] if "scale" in layer["encoding"]["x"]]
+    axes = [
+        layer["encoding"]["x"]["scale"]["domain"] for layer in spec["vconcat"][0]["layer"] if "scale" in layer["encoding"]["x"]
+    ]
     assert axes
     assert all(axis == [0.5, 20.5] for axis in axes)
 
@@ -104,7 +106,9 @@ def test_a_waiting_run_has_no_figure_yet(open_page: OpenPage, read: Read, worksp
     assert not charts(app)
 
 
-def test_half_a_history_is_told_in_words_and_the_other_run_is_shown(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+def test_half_a_history_is_told_in_words_and_the_other_run_is_shown(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
     broken, good = run_in(workspace, "density/seed_1", seed=1), run_in(workspace, "density/seed_2", seed=2)
     broken.history_file.write_text('[{"epoch": 1, "val')
     app = open_page("history")

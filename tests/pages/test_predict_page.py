@@ -6,12 +6,12 @@ import io
 from collections.abc import Callable
 
 import numpy as np
+from model_in_workspace import finished_run
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from make_films import drawn_film
 from mammo_core.settings import RESEARCH_ONLY, Workspace
-from model_in_workspace import finished_run
 
 OpenPage = Callable[..., AppTest]
 Read = Callable[[AppTest], str]
@@ -19,7 +19,9 @@ Read = Callable[[AppTest], str]
 
 def film_png(seed: int = 1) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(np.rint(drawn_film((160, 128), "left", reach=0.5, seed=seed) * 255).astype(np.uint8)).save(buffer, format="PNG")
+    Image.fromarray(np.rint(drawn_film((160, 128), "left", reach=0.5, seed=seed) * 255).astype(np.uint8)).save(
+        buffer, format="PNG"
+    )
     return buffer.getvalue()
 
 
@@ -46,7 +48,9 @@ def test_the_model_is_named_with_task_data_and_quality(open_page: OpenPage, read
     assert "validation AUC" in text
 
 
-def test_one_film_gets_class_probability_spread_map_and_the_model_s_identity(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+def test_one_film_gets_class_probability_spread_map_and_the_model_s_identity(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
     for seed in (42, 43):
         finished_run(workspace, f"density/seed_{seed}", seed)
     app = upload(open_page("predict", {"predict_model": "density"}), ("Doe_Jane.png", film_png()))

@@ -103,7 +103,9 @@ def select_first_run(app: AppTest) -> AppTest:
     return app.run()
 
 
-def test_a_run_can_be_annotated_archived_and_asks_before_it_is_deleted(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+def test_a_run_can_be_annotated_archived_and_asks_before_it_is_deleted(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
     run = run_in(workspace)
     app = select_first_run(open_page("queue", {"queue_view": "Runs"}))
     assert not app.exception

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from mammo_core.config import load_preset
 from mammo_core.data.manifest import Dataset
 from mammo_core.data.splits import SplitPlan, save_split, split_dataset
 from mammo_core.runs.queue import list_requests
@@ -15,6 +16,7 @@ from mammo_core.settings import Workspace
 
 OpenPage = Callable[..., AppTest]
 Read = Callable[[AppTest], str]
+EPOCHS = load_preset("demo").settings["epochs"]
 
 
 def button(app: AppTest, label: str):
@@ -52,7 +54,7 @@ def test_the_page_says_what_will_happen(open_page: OpenPage, read: Read, ready: 
     app = open_page("train", {"train_split": "random"})
     assert not app.exception
     seen = read(app)
-    assert "**3 runs** of 8 epochs" in seen
+    assert f"**3 runs** of {EPOCHS} epochs" in seen
     assert "hospital\\_demo/seed\\_42" in seen
     assert "0 of 40 patients shared" in seen
     assert "ImageNet, from the package" in seen
@@ -118,9 +120,9 @@ def test_changed_settings_are_listed_and_can_be_reset(open_page: OpenPage, read:
     app = open_page("train", {"train_split": "random"})
     next(item for item in app.number_input if item.label == "Epochs").set_value(3).run()
     assert "**3 runs** of 3 epochs" in read(app)
-    assert "Changed: epochs 8 → 3" in read(app)
+    assert f"Changed: epochs {EPOCHS} → 3" in read(app)
     button(app, "Reset to the preset").click().run()
-    assert "**3 runs** of 8 epochs" in read(app)
+    assert f"**3 runs** of {EPOCHS} epochs" in read(app)
 
 
 def test_weights_that_are_not_here_stop_the_start(open_page: OpenPage, read: Read, ready: Dataset) -> None:
