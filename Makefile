@@ -15,7 +15,8 @@ demo: $(VENV)/.app
 	$(RUN) -m mammo_core demo --fast
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile --ignore tests/e2e
+	$(RUN) -m pytest tests/e2e
 
 check: $(VENV)/.dev
 	$(RUN) -m ruff format --check .

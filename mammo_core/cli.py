@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from mammo_core import cli_results
+from mammo_core.cli_app import Json, app, comma_names, open_home
 from mammo_core.config import DEFAULT_SEEDS
 from mammo_core.errors import ConfigError, DiskFull, MammoError, NameNotAllowed, RunBusy, RunNotFound
-from mammo_core.settings import RESEARCH_ONLY, Workspace, open_workspace
 from mammo_core.terminal import ProgressBar, log_to_stderr, print_json, say, table_text
 
-app = typer.Typer(
-    help=f"MammoTrace. {RESEARCH_ONLY}.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Runs = Annotated[list[str], typer.Option("--run", help="A run directory or <experiment>/<run>; may be repeated.")]
-
-_state: dict[str, Path | None] = {"home": None}
+__all__ = ["app", "cli_results", "main"]
+"""``cli_results`` registers its commands when it is imported."""
 
 
 def main() -> None:
@@ -47,17 +42,6 @@ def _fail(error: MammoError, code: int) -> None:
     sys.exit(code)
 
 
-def _workspace() -> Workspace:
-    return open_workspace(_state["home"])
-
-
-@app.callback()
-def _options(
-    home: Annotated[Path | None, typer.Option(help="Workspace folder (default: MAMMOTRACE_HOME or runs/).")] = None,
-) -> None:
-    _state["home"] = home
-
-
 # ---- the app and the demo -------------------------------------------------------------------------------------------------
 
 
@@ -66,7 +50,7 @@ def start_app(port: int = 8501, browser: Annotated[bool, typer.Option(help="Open
     """Start the app on this machine and open it in the browser."""
     from mammo_core.workflows.server import serve
 
-    raise typer.Exit(serve(_workspace(), port, open_browser=browser))
+    raise typer.Exit(serve(open_home(), port, open_browser=browser))
 
 
 @app.command()
@@ -78,7 +62,7 @@ def demo(
     from mammo_core.workflows.demo import run_demo
 
     log_to_stderr()
-    result = run_demo(_workspace(), fast=fast, say=say, progress=ProgressBar)
+    result = run_demo(open_home(), fast=fast, say=say, progress=ProgressBar)
     if json:
         print_json(result)
 
@@ -131,11 +115,11 @@ def import_films(
     choices = ImportChoices(
         adapter=adapter,
         task=task,
-        class_names=_names(classes),
+        class_names=comma_names(classes),
         ordinal=ordinal,
         columns={role.strip(): text.strip() for role, _, text in pairs},
     )
-    dataset = import_dataset(_workspace(), understand(source, choices), name, ProgressBar("Reading films"))
+    dataset = import_dataset(open_home(), understand(source, choices), name, ProgressBar("Reading films"))
     record = dataset.record
     if json:
         print_json(record.to_json())
@@ -147,17 +131,13 @@ def import_films(
         say(sentence)
 
 
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
 @app.command()
 def audit(dataset: str, json: Json = False) -> None:
     """What a data set holds: classes, centres, views and what could not be read."""
     from mammo_core.data.manifest import load_dataset
     from mammo_core.storage import read_json
 
-    content = read_json(load_dataset(_workspace(), dataset).directory / "audit.json")
+    content = read_json(load_dataset(open_home(), dataset).directory / "audit.json")
     if json:
         print_json(content)
         return
@@ -180,8 +160,8 @@ def split(
     from mammo_core.data.manifest import load_dataset
     from mammo_core.data.splits import SplitPlan, parse_ratios, save_split, split_dataset
 
-    workspace = _workspace()
-    plan = SplitPlan(scheme=scheme, seed=seed, ratios=parse_ratios(ratios), holdout=_names(holdout), folds=folds)  # type: ignore[arg-type]
+    workspace = open_home()
+    plan = SplitPlan(scheme=scheme, seed=seed, ratios=parse_ratios(ratios), holdout=comma_names(holdout), folds=folds)  # type: ignore[arg-type]
     made = save_split(workspace, name, split_dataset(load_dataset(workspace, dataset), plan))
     if json:
         print_json(made.record.to_json())
@@ -209,7 +189,7 @@ def train(
     from mammo_core.workflows.launch import LaunchPlan
 
     log_to_stderr()
-    workspace = _workspace()
+    workspace = open_home()
     if run_dir is not None:
         raise typer.Exit(train_dir(workspace, run_dir))
     if not dataset or not (split or cv_folds):
@@ -245,7 +225,7 @@ def resume(run: str) -> None:
     from mammo_core.workflows.launch import check_resumable
 
     log_to_stderr()
-    workspace = _workspace()
+    workspace = open_home()
     found = find_run(workspace, run)
     check_resumable(found)
     raise typer.Exit(train_dir(workspace, found.path))
@@ -256,7 +236,7 @@ def stop(run: str) -> None:
     """Ask a run to stop: it finishes its batch and keeps the last whole epoch."""
     from mammo_core.runs.run_dir import find_run
 
-    found = find_run(_workspace(), run)
+    found = find_run(open_home(), run)
     state = found.state()
     if state not in ("running", "stopping"):
         raise MammoError(f"{found.id} is {state}; only a running run can be stopped.")
@@ -270,7 +250,7 @@ def status(run: Annotated[str | None, typer.Argument()] = None, json: Json = Fal
     from mammo_core.runs.listing import list_cards
     from mammo_core.runs.run_dir import find_run
 
-    workspace = _workspace()
+    workspace = open_home()
     cards = list_cards(workspace, archived=True)
     if run is not None:
         wanted = find_run(workspace, run).path
@@ -285,149 +265,9 @@ def status(run: Annotated[str | None, typer.Argument()] = None, json: Json = Fal
     say(table_text(rows, ("run", "state", "epoch", "")))
 
 
-# ---- understanding --------------------------------------------------------------------------------------------------------
-
-
-@app.command()
-def evaluate(
-    run: str, on: Annotated[str, typer.Option(help="val, test or the name of another data set.")] = "val", json: Json = False
-) -> None:
-    """Judge a run's best checkpoint; each look at the test split is counted."""
-    from mammo_core.runs.run_dir import find_run
-    from mammo_core.workflows.commands import metric_rows
-    from mammo_core.workflows.evaluation import evaluate_run
-
-    workspace = _workspace()
-    metrics = evaluate_run(workspace, find_run(workspace, run), on, ProgressBar("Preparing films"))
-    if json:
-        print_json(metrics.to_json())
-    else:
-        say(f"{metrics.n} films of {metrics.patients} patients, epoch {metrics.epoch}")
-        say(table_text(metric_rows(metrics), ("metric", "value", "95 % interval", "method")))
-
-
-@app.command()
-def diagnose(paths: list[str], json: Json = False) -> None:
-    """Did it converge? A verdict with its evidence on runs, or on histories of other tools."""
-    from mammo_core.errors import MammoError as Unreadable
-    from mammo_core.runs.run_dir import find_run
-    from mammo_core.workflows.diagnose import diagnose_path
-
-    workspace, judged = _workspace(), []
-    for text in paths:
-        path = text
-        if not Path(text).expanduser().exists():
-            try:
-                path = str(find_run(workspace, text).path)
-            except Unreadable:
-                path = text  # no run either: the sentence about the path says what was looked for
-        judged.append({**diagnose_path(path), "path": text})
-    if json:
-        print_json(judged)
-    else:
-        for item in judged:
-            say(f"{item['path']}: {item['error'] or item['verdict'] + ' - ' + item['headline']}")
-            for finding in item["findings"]:
-                say(f"  {finding['severity']}: {finding['text']}")
-    if any(item["error"] for item in judged):
-        raise typer.Exit(1)
-
-
-@app.command("import-history")
-def import_history(file: Path, name: Annotated[str, typer.Option(help="Name of the imported experiment.")]) -> None:
-    """Take over a training history of another tool, so that it can be charted, judged and compared."""
-    from mammo_core.runs.importers import import_history as take_over
-
-    for run in take_over(_workspace(), file, name):
-        say(f"{run.id}: {len(run.history())} epochs")
-
-
-@app.command()
-def compare(names: list[str], on: Annotated[str, typer.Option(help="val or test")] = "val", json: Json = False) -> None:
-    """Compare experiments (or single runs): mean, SD (n-1), n and interval, all at each run's best epoch."""
-    from mammo_core.analysis.compare import compare as compare_groups
-    from mammo_core.workflows.commands import comparison_lines, groups_of
-
-    result = compare_groups(groups_of(_workspace(), names), on)
-    if json:
-        print_json(result)
-    else:
-        for line in comparison_lines(result):
-            say(line)
-
-
-@app.command("report-pack")
-def report_pack(
-    run: Runs,
-    assets_dir: Annotated[Path, typer.Option(help="Folder for the figures; made if missing.")],
-    format: Annotated[str, typer.Option(help="png,svg,pdf")] = "png,svg,pdf",
-    json: Json = False,
-) -> None:
-    """Write the figures, tables and model cards of runs into a folder and a zip."""
-    from mammo_core.workflows.pack import make_pack
-
-    made = make_pack(_workspace(), run, assets_dir, formats=_names(format), progress=ProgressBar("Report pack"))
-    if json:
-        print_json({"zip": str(made.zip_path), "files": [str(path) for path in made.files], "problems": list(made.problems)})
-    for problem in made.problems:
-        say(f"Not made: {problem}")
-    say(f"{len(made.files)} files in {assets_dir}")
-    raise typer.Exit(1 if made.problems else 0)
-
-
-@app.command()
-def gradcam(
-    run: str = typer.Option(help="A run directory or <experiment>/<run>."),
-    out: Path = typer.Option(help="Folder for the maps."),
-    images: Annotated[
-        str | None, typer.Option(help="Image ids with commas; none takes the clearest right and wrong ones.")
-    ] = None,
-    method: str = "gradcam",
-    json: Json = False,
-) -> None:
-    """Maps of what influenced the score, on the original films."""
-    from mammo_core.runs.run_dir import find_run
-    from mammo_core.workflows.gallery import make_maps
-
-    workspace = _workspace()
-    made = make_maps(workspace, find_run(workspace, run), _names(images), out, method=method, progress=ProgressBar("Maps"))
-    _items(made, json, lambda item: item["file"])
-
-
-@app.command()
-def predict(
-    images: list[Path],
-    run: Runs,
-    gradcam: Annotated[Path | None, typer.Option(help="Also write maps into this folder.")] = None,
-    json: Json = False,
-) -> None:
-    """Predict on films with one run, or with several as an ensemble."""
-    from mammo_core.workflows.prediction import predict_files
-
-    made = predict_files(_workspace(), run, images, gradcam_dir=gradcam)
-    _items(made, json, _prediction_text)
-    say(f"{RESEARCH_ONLY}.")
-
-
-def _prediction_text(item: dict[str, Any]) -> str:
-    lines = [f"{item['predicted']} ({max(item['probabilities'].values()):.2f})"]
-    return "\n  ".join([*lines, *(f"Warning: {warning}" for warning in item["warnings"])])
-
-
-def _items(made: list[dict[str, Any]], json: bool, show: Any) -> None:
-    """Print one result an item; exit 1 if any of them failed."""
-    if json:
-        print_json(made)
-    else:
-        for item in made:
-            say(f"{item['image']}: {item['error'] or show(item)}")
-    if any(item["error"] for item in made):
-        raise typer.Exit(1)
-
-
 @app.command(hidden=True)
 def job(request: str = typer.Option()) -> None:
     """Do the work of one queued request; started by the app."""
     from mammo_core.workflows.jobs import run_job
 
-    raise typer.Exit(run_job(_workspace(), request))
+    raise typer.Exit(run_job(open_home(), request))

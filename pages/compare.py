@@ -9,7 +9,7 @@ from mammo_core.report.charts import CurveView, group_curves, metric_dots
 from mammo_core.report.spec import Chart
 from mammo_core.runs.listing import list_cards
 from mammo_core.runs.schema import HEADLINE_METRICS
-from pages.shared.comparison import PARTS, Groups, choose_groups, comparison, figure_note, measured_on
+from pages.shared.comparison import PARTS, Groups, choose_groups, comparison, figure_note, measured_on, short_names
 from pages.shared.figures import download_figure, download_table, show_chart
 from pages.shared.frame import current_workspace, errors_in_words, page_title, plain
 from pages.shared.number_tables import difference_rows, effect_rows, group_rows
@@ -32,6 +32,8 @@ workspace = current_workspace()
 
 def numbers(result: dict[str, Any]) -> None:
     groups = [group for group in result["groups"] if group["n"]]
+    shown_as = short_names(group["name"] for group in groups)
+    drawn = [{**group, "name": shown_as[group["name"]]} for group in groups]
     shown = [metric for metric in HEADLINE_METRICS if any(metric in group["metrics"] for group in groups)]
     table = group_rows(groups, shown)
     st.dataframe(table, hide_index=True, alt=f"Mean, SD and interval of each metric. {result['answer']}")
@@ -39,7 +41,7 @@ def numbers(result: dict[str, Any]) -> None:
     st.subheader("Every run as a dot")
 
     def build(width: int) -> Chart:
-        return metric_dots(groups, shown, width)
+        return metric_dots(drawn, shown, width)
 
     show_chart(build(DOTS_WIDTH), "compare_dots")
     download_figure(build, f"compare_{result['on']}_dots", table, figure_note(result), "compare_dots_file")
@@ -58,10 +60,15 @@ def curves(groups: Groups, result: dict[str, Any]) -> None:
     )
     counted = {run for group in result["groups"] for run in group["runs"]}
     frames = {name: {card.id: run_history(card.run) for card in cards if card.id in counted} for name, cards in groups.items()}
+    shown_as = short_names(group["name"] for group in result["groups"])
     planned = max((card.status.epochs for cards in groups.values() for card in cards if card.status), default=None)
 
     def build(width: int) -> Chart:
-        return group_curves(frames, column, CurveView(title=CURVES[column][1], epochs_planned=planned, width=width))
+        return group_curves(
+            {shown_as[name]: members for name, members in frames.items()},
+            column,
+            CurveView(title=CURVES[column][1], epochs_planned=planned, width=width),
+        )
 
     show_chart(build(CURVES_WIDTH), "compare_curves")
     rows = [frame.assign(group=name, run=run) for name, members in frames.items() for run, frame in members.items()]

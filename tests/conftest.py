@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch is imported; spinning threads slow everything else down
+# Before torch is imported: one thread a process, since two processes share the tests, and none that spins while it waits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from mammo_core.settings import HOME_VARIABLE, Workspace, open_workspace
 

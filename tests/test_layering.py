@@ -36,7 +36,7 @@ def _layer(name: str) -> str:
     parts = name.split(".")
     if len(parts) < 2:
         return "base"
-    return parts[1] if parts[1] in ALLOWED else ("cli" if parts[1] in ("cli", "__main__") else "base")
+    return parts[1] if parts[1] in ALLOWED else ("cli" if parts[1].startswith("cli") or parts[1] == "__main__" else "base")
 
 
 def _imports(path: Path) -> set[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from make_runs import write_experiment, write_run
 
+from make_runs import write_experiment, write_run
 from mammo_core.runs.listing import list_cards
 from mammo_core.runs.queue import enqueue, update
 from mammo_core.runs.schema import MetricValue

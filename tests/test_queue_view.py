@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from make_runs import write_run
 
+from make_runs import write_run
 from mammo_core.runs.listing import list_cards
 from mammo_core.runs.queue import cancel, enqueue, update
 from mammo_core.runs.schema import Request, Status

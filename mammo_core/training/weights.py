@@ -14,12 +14,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import timm
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from mammo_core.errors import WeightsNotFound
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+# torch and timm take seconds to import; saying where weights would come from needs neither, so that the Train page opens at once.
 
 OFFLINE_ARCH = "tf_efficientnet_lite0"
 _LITE = re.compile(r"tf_efficientnet_lite([0-4])")
@@ -78,6 +81,7 @@ def _packaged_weights(arch: str) -> WeightsSource | None:
 
 
 def _in_hub_cache(arch: str) -> bool:
+    import timm
     from huggingface_hub import try_to_load_from_cache  # timm's own downloader
 
     config = timm.get_pretrained_cfg(arch)
@@ -117,6 +121,8 @@ def head_prefixes(model: nn.Module) -> tuple[str, ...]:
 
 
 def _read_state(arch: str, source: WeightsSource) -> Mapping[str, torch.Tensor]:
+    import timm
+
     if source.path is None:  # timm's own download cache
         state: Mapping[str, torch.Tensor] = timm.create_model(arch, pretrained=True).state_dict()
         return state
@@ -139,6 +145,8 @@ def _read_state(arch: str, source: WeightsSource) -> Mapping[str, torch.Tensor]:
 
 
 def _load_tensors(path: Path) -> Mapping[str, torch.Tensor]:
+    import torch
+
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
@@ -163,6 +171,8 @@ def fetch(arch: str) -> str:
     WeightsNotFound
         The hub cannot be reached or has none of this architecture.
     """
+    import timm
+
     packaged = _packaged_weights(arch)
     if packaged is not None:
         return f"{arch} needs no download: {packaged.text}."

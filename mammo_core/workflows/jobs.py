@@ -47,7 +47,10 @@ def _import(workspace: Workspace, arguments: dict[str, Any], progress: JobProgre
     from mammo_core.data.adapters import ImportChoices, understand
     from mammo_core.workflows.ingest import import_dataset
 
-    choices = ImportChoices(**arguments.get("choices", {}))
+    asked = dict(arguments.get("choices", {}))
+    if asked.get("root"):
+        asked["root"] = Path(asked["root"])  # JSON knows no paths
+    choices = ImportChoices(**asked)
     dataset = import_dataset(workspace, understand(Path(arguments["source"]), choices), arguments["name"], progress)
     return {"dataset": dataset.name}
 

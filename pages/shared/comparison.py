@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -17,6 +17,8 @@ from pages.shared.run_files import Stamp, stamp
 from pages.shared.run_picker import pick_names
 
 PARTS = {"val": "validation films", "test": "test films"}
+LONGEST_NAME = 28
+"""Letters of a group's name in a figure."""
 Groups = Mapping[str, Sequence[RunCard]]
 
 
@@ -79,6 +81,16 @@ def measured_on(result: Mapping[str, Any]) -> str:
             counted = " or ".join(map(str, films)) or "unknown"
             words.append(f"{group['name']}: {counted} films, split {' and '.join(splits) or 'unknown'}")
     return f"Measured on the {PARTS[result['on']]}, at each run's best epoch. {'; '.join(words)}."
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Name -> what figures call it: long ones cut, so that they fit beside a plot, and still told apart."""
+    shown: dict[str, str] = {}
+    for name in names:
+        short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+        number = sum(other.startswith(short) for other in shown.values())
+        shown[name] = f"{short} ({number + 1})" if number else short
+    return shown
 
 
 def figure_note(result: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ GLOSSARY: dict[str, str] = {
     "experiment": "The runs of one start, under one name: same settings, several seeds or folds.",
     "epoch": "One pass over all training films.",
     "weights": "What a network has learnt. Starting from ImageNet weights (everyday photographs) needs far fewer films.",
-    "validation loss": "How wrong the model is on the validation films, and how sure of it; lower is better. The best epoch has the lowest.",
+    "validation loss": "How wrong the model is on the validation films; lower is better. The best epoch has the lowest.",
     "best epoch": "The epoch with the lowest validation loss. Its weights are kept, and all numbers are read there.",
     "eta": "From the median time of the epochs so far; shown after two of them.",
     "early stopping": "Ends a run when the validation loss has not fallen for a number of epochs.",

@@ -77,3 +77,13 @@ def test_an_experiment_without_a_finished_run_is_told(open_page: OpenPage, works
     app = open_page("compare", {"compare_group": "density"})
     assert not app.exception
     assert any("nothing to compare yet" in error.value for error in app.error)
+
+
+def test_long_names_are_cut_in_figures_and_told_apart() -> None:
+    from pages.shared.comparison import LONGEST_NAME, short_names
+
+    long = "density_of_the_second_centre_without_augmentation"
+    shown = short_names(["density", long, f"{long}_again"])
+    assert shown["density"] == "density"
+    assert shown[long] == f"{long[: LONGEST_NAME - 1]}…"
+    assert len(set(shown.values())) == 3

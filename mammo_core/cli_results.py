@@ -1,0 +1,149 @@
+"""The commands that show what a run found: evaluate, diagnose, compare, report-pack, gradcam, predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mammo_core.cli_app import Json, Runs, app, comma_names, open_home
+from mammo_core.errors import MammoError
+from mammo_core.settings import RESEARCH_ONLY
+from mammo_core.terminal import ProgressBar, print_json, say, table_text
+
+
+@app.command()
+def evaluate(
+    run: str, on: Annotated[str, typer.Option(help="val, test or the name of another data set.")] = "val", json: Json = False
+) -> None:
+    """Judge a run's best checkpoint; each look at the test split is counted."""
+    from mammo_core.runs.run_dir import find_run
+    from mammo_core.workflows.commands import metric_rows
+    from mammo_core.workflows.evaluation import evaluate_run
+
+    workspace = open_home()
+    metrics = evaluate_run(workspace, find_run(workspace, run), on, ProgressBar("Preparing films"))
+    if json:
+        print_json(metrics.to_json())
+    else:
+        say(f"{metrics.n} films of {metrics.patients} patients, epoch {metrics.epoch}")
+        say(table_text(metric_rows(metrics), ("metric", "value", "95 % interval", "method")))
+
+
+@app.command()
+def diagnose(paths: list[str], json: Json = False) -> None:
+    """Did it converge? A verdict with its evidence on runs, or on histories of other tools."""
+    from mammo_core.runs.run_dir import find_run
+    from mammo_core.workflows.diagnose import diagnose_path
+
+    workspace, judged = open_home(), []
+    for text in paths:
+        path = text
+        if not Path(text).expanduser().exists():
+            try:
+                path = str(find_run(workspace, text).path)
+            except MammoError:
+                path = text  # no run either: the sentence about the path says what was looked for
+        judged.append({**diagnose_path(path), "path": text})
+    if json:
+        print_json(judged)
+    else:
+        for item in judged:
+            say(f"{item['path']}: {item['error'] or item['verdict'] + ' - ' + item['headline']}")
+            for finding in item["findings"]:
+                say(f"  {finding['severity']}: {finding['text']}")
+    if any(item["error"] for item in judged):
+        raise typer.Exit(1)
+
+
+@app.command("import-history")
+def import_history(file: Path, name: Annotated[str, typer.Option(help="Name of the imported experiment.")]) -> None:
+    """Take over a training history of another tool, so that it can be charted, judged and compared."""
+    from mammo_core.runs.importers import import_history as take_over
+
+    for run in take_over(open_home(), file, name):
+        say(f"{run.id}: {len(run.history())} epochs")
+
+
+@app.command()
+def compare(names: list[str], on: Annotated[str, typer.Option(help="val or test")] = "val", json: Json = False) -> None:
+    """Compare experiments (or single runs): mean, SD (n-1), n and interval, all at each run's best epoch."""
+    from mammo_core.analysis.compare import compare as compare_groups
+    from mammo_core.workflows.commands import comparison_lines, groups_of
+
+    result = compare_groups(groups_of(open_home(), names), on)
+    if json:
+        print_json(result)
+    else:
+        for line in comparison_lines(result):
+            say(line)
+
+
+@app.command("report-pack")
+def report_pack(
+    run: Runs,
+    assets_dir: Annotated[Path, typer.Option(help="Folder for the figures; made if missing.")],
+    format: Annotated[str, typer.Option(help="png,svg,pdf")] = "png,svg,pdf",
+    json: Json = False,
+) -> None:
+    """Write the figures, tables and model cards of runs into a folder and a zip."""
+    from mammo_core.workflows.pack import make_pack
+
+    made = make_pack(open_home(), run, assets_dir, formats=comma_names(format), progress=ProgressBar("Report pack"))
+    if json:
+        print_json({"zip": str(made.zip_path), "files": [str(path) for path in made.files], "problems": list(made.problems)})
+    for problem in made.problems:
+        say(f"Not made: {problem}")
+    say(f"{len(made.files)} files in {assets_dir}")
+    raise typer.Exit(1 if made.problems else 0)
+
+
+@app.command()
+def gradcam(
+    run: str = typer.Option(help="A run directory or <experiment>/<run>."),
+    out: Path = typer.Option(help="Folder for the maps."),
+    images: Annotated[
+        str | None, typer.Option(help="Image ids with commas; none takes the clearest right and wrong ones.")
+    ] = None,
+    method: str = "gradcam",
+    json: Json = False,
+) -> None:
+    """Maps of what influenced the score, on the original films."""
+    from mammo_core.runs.run_dir import find_run
+    from mammo_core.workflows.gallery import make_maps
+
+    workspace = open_home()
+    made = make_maps(workspace, find_run(workspace, run), comma_names(images), out, method=method, progress=ProgressBar("Maps"))
+    _items(made, json, lambda item: item["file"])
+
+
+@app.command()
+def predict(
+    images: list[Path],
+    run: Runs,
+    gradcam: Annotated[Path | None, typer.Option(help="Also write maps into this folder.")] = None,
+    json: Json = False,
+) -> None:
+    """Predict on films with one run, or with several as an ensemble."""
+    from mammo_core.workflows.prediction import predict_files
+
+    made = predict_files(open_home(), run, images, gradcam_dir=gradcam)
+    _items(made, json, _prediction_text)
+    say(f"{RESEARCH_ONLY}.")
+
+
+def _prediction_text(item: dict[str, Any]) -> str:
+    lines = [f"{item['predicted']} ({max(item['probabilities'].values()):.2f})"]
+    return "\n  ".join([*lines, *(f"Warning: {warning}" for warning in item["warnings"])])
+
+
+def _items(made: list[dict[str, Any]], json: bool, show: Any) -> None:
+    """Print one result an item; exit 1 if any of them failed."""
+    if json:
+        print_json(made)
+    else:
+        for item in made:
+            say(f"{item['image']}: {item['error'] or show(item)}")
+    if any(item["error"] for item in made):
+        raise typer.Exit(1)
