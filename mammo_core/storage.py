@@ -45,13 +45,18 @@ def check_name(name: str, what: str = "name") -> str:
         Anything but letters, digits, ``.``, ``_`` and ``-``; more than 80 characters; a leading dot or dash; a trailing
         dot; a name that Windows reserves.
     """
-    allowed = NAME_PATTERN.fullmatch(name) and not name.endswith(".") and ".." not in name
-    if not allowed or name.split(".")[0].lower() in RESERVED_NAMES:
+    if not is_allowed_name(name):
         raise NameNotAllowed(
             f"The {what} {name[:90]!r} cannot be used: expected at most 80 letters, digits, '.', '_' or '-', starting with "
             "a letter or digit and no name that Windows reserves. Choose another one, for example 'density_2026'."
         )
     return name
+
+
+def is_allowed_name(name: str) -> bool:
+    """Whether :func:`check_name` would accept ``name``."""
+    allowed = NAME_PATTERN.fullmatch(name) and not name.endswith(".") and ".." not in name
+    return bool(allowed) and name.split(".")[0].lower() not in RESERVED_NAMES
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:

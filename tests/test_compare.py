@@ -101,6 +101,14 @@ def test_unfinished_runs_are_left_out_visibly(experiments, tmp_path):
     assert any("1 run(s) left out: seed_7 (running at epoch 2 of 5" in warning for warning in result["warnings"])
 
 
+def test_a_run_with_a_damaged_history_is_left_out_with_its_reason(experiments, tmp_path):
+    damaged = write_run(tmp_path / "e" / "seed_8", seed=8)
+    damaged.history_file.write_text("[{")
+    group = compare({"plain": [*experiments["plain"], damaged]})["groups"][0]
+    assert group["n"] == 3
+    assert "not readable" in group["left_out"][0]["reason"]
+
+
 def test_few_runs_and_a_best_epoch_at_the_end_are_warned_about(experiments):
     warnings = compare({"plain": experiments["plain"]})["warnings"]
     assert any("descriptive only" in warning for warning in warnings)

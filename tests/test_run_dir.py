@@ -43,6 +43,17 @@ def test_runs_are_listed_in_the_order_of_their_numbers(workspace, run):
     assert [found.name for found in list_runs(workspace)] == ["seed_42", "seed_42_2", "seed_43", "seed_100"]
 
 
+def test_a_folder_with_a_name_that_no_run_can_have_hides_nothing(workspace, run):
+    for stray in (
+        workspace.experiments / "my copy",
+        workspace.experiments / "exp" / "seed 42 (old)",
+        workspace.experiments / ("x" * 90),
+    ):
+        stray.mkdir()
+        write_yaml(stray / "config.yaml", TrainConfig().to_dict())
+    assert list_runs(workspace) == [run]
+
+
 def test_a_dead_run_is_interrupted_only_when_its_lock_is_free_and_its_heartbeat_old(run):
     _status(run, state="running", heartbeat_at=time.time() - 5, **this_process())
     assert run.state() == "running"

@@ -11,7 +11,7 @@ import pytest
 from mammo_core.runs import queue
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace, open_workspace
-from mammo_core.storage import is_locked, lock_of
+from mammo_core.storage import lock_of
 from mammo_core.workflows.demo import make_demo_data
 from mammo_core.workflows.launch import LaunchPlan, launch, resume_runs
 from mammo_core.workflows.supervisor import Supervisor, describe_exit
@@ -82,7 +82,7 @@ def test_a_child_runs_at_low_priority_in_a_group_of_its_own(home, supervisor):
     resume_runs(home, [run])
     _wait(lambda: run.state() == "running" and len(run.history()) > 1, "the run to go on")
     run.ask_to_stop()
-    _wait(lambda: run.state() == "stopped" and not is_locked(home.slot_lock), "the run to stop again")
+    _wait(lambda: _request(home, run).state == "done", "the run to stop again")
 
 
 def test_a_killed_child_is_told_in_words_and_the_next_one_starts(home, supervisor):
@@ -94,7 +94,7 @@ def test_a_killed_child_is_told_in_words_and_the_next_one_starts(home, superviso
     assert killed.state(now=time.time() + 40) == "interrupted"
     _wait(lambda: after.state() == "running", "the next run to start")
     after.ask_to_stop()
-    _wait(lambda: after.state() == "stopped" and not is_locked(home.slot_lock), "the next run to stop")
+    _wait(lambda: _request(home, after).state == "done", "the next run to stop")
 
 
 def test_a_training_goes_on_when_the_server_ends_and_is_met_again(home):
@@ -114,6 +114,7 @@ def test_a_training_goes_on_when_the_server_ends_and_is_met_again(home):
     run.ask_to_stop()
     _wait(lambda: waiting.state() == "finished", "the waiting run to get its turn")
     _wait(lambda: _request(home, run).state == "done", "the orphan's request to be closed")
+    _wait(lambda: _request(home, waiting).state == "done", "the last child to end")
     second.stop()
 
 
@@ -122,9 +123,10 @@ def test_only_one_supervisor_serves_a_workspace(home, supervisor):
     other.start()
     (run,) = _launch(home, "once", epochs=1)
     _wait(lambda: run.state() == "finished", "the run to finish")
+    _wait(lambda: _request(home, run).state == "done", "the request to end")
     assert other.is_alive()
     other.stop()
-    assert [request.state for request in queue.list_requests(home) if request.arguments.get("run") == run.id] == ["done"]
+    assert len([request for request in queue.list_requests(home) if request.arguments.get("run") == run.id]) == 1
 
 
 def test_a_run_waits_while_another_program_has_the_training_slot(home, supervisor):
@@ -132,7 +134,8 @@ def test_a_run_waits_while_another_program_has_the_training_slot(home, superviso
         (run,) = _launch(home, "slot", epochs=1)
         time.sleep(2)
         assert run.state() == "queued"
-    _wait(lambda: run.state() == "finished", "the run to finish once the slot is free")
+    _wait(lambda: _request(home, run).state == "done", "the run to finish once the slot is free")
+    assert run.state() == "finished"
 
 
 def test_a_job_that_cannot_be_done_fails_in_one_sentence(home, supervisor):

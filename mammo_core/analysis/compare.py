@@ -121,6 +121,7 @@ def load_group(name: str, runs: Sequence[RunDir], on: str) -> Group:
     members = []
     for finished in kept:
         try:
+            finished.run.history()  # its curve is drawn: a run whose history is damaged is left out as a whole
             recorded = finished.run.metrics(on)
             if recorded is None and on != "val":
                 left_out.append({"run": finished.run.id, "reason": f"not evaluated on {on} yet"})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +20,7 @@ from mammo_core.config import TrainConfig, load_config
 from mammo_core.errors import CorruptRunFile, MammoError, RunNotFound
 from mammo_core.runs.schema import LIVE_STATES, EpochRecord, MetricsFile, Notes, State, Status, Summary
 from mammo_core.settings import Workspace
-from mammo_core.storage import check_name, is_locked, read_json, read_text_table, write_json
+from mammo_core.storage import check_name, is_allowed_name, is_locked, read_json, read_text_table, write_json
 
 DEAD_AFTER_SECONDS = 30.0
 """A run whose lock is free is called interrupted only when its heartbeat is older than this."""
@@ -311,21 +310,28 @@ def experiment_runs(workspace: Workspace, experiment: str) -> list[RunDir]:
     folder = workspace.experiment(experiment)
     if not folder.is_dir():
         raise RunNotFound(f"There is no experiment {experiment!r}; the History page lists the ones there are.")
-    runs = [RunDir(path) for path in folder.iterdir() if path.is_dir() and (path / "config.yaml").exists()]
-    return sorted(runs, key=lambda run: _natural(run.name))
+    return _runs_in(folder)
 
 
 def list_runs(workspace: Workspace) -> list[RunDir]:
-    """Every run of every experiment, newest experiment first, runs of an experiment in natural order."""
-    folders = [path for path in _subfolders(workspace.experiments)]
+    """Every run of every experiment, imported ones too, newest experiment first, runs of an experiment in natural order.
+
+    Folders whose name no experiment or run can have (a copy made by hand) are passed over: no page could link to them.
+    """
+    folders = [*_subfolders(workspace.experiments), *_subfolders(workspace.imported)]
     folders.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    return [run for folder in folders for run in experiment_runs(workspace, folder.name)]
+    return [run for folder in folders for run in _runs_in(folder)]
 
 
-def _subfolders(path: Path) -> Iterable[Path]:
+def _runs_in(folder: Path) -> list[RunDir]:
+    runs = [RunDir(path) for path in _subfolders(folder) if (path / "config.yaml").exists()]
+    return sorted(runs, key=lambda run: _natural(run.name))
+
+
+def _subfolders(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
-    return [entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    return [entry for entry in path.iterdir() if entry.is_dir() and is_allowed_name(entry.name)]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

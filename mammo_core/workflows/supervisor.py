@@ -7,9 +7,9 @@ whole process, and dies with it. A child lives on when the server ends, and is m
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +37,8 @@ EXIT_BUSY, EXIT_STOPPED = 75, 130
 
 _supervisors: dict[str, Supervisor] = {}
 _registry_lock = threading.Lock()
+_left_behind: list[subprocess.Popen[bytes]] = []
+"""Children of supervisors of this process that ended; kept so that each is reaped and none becomes a zombie."""
 
 
 def ensure_supervisor(workspace: Workspace) -> Supervisor:
@@ -91,6 +93,8 @@ class Supervisor(threading.Thread):
             try:
                 self._serve()
             finally:
+                _left_behind.extend(child.process for child in self._lanes.children.values())
+                self._lanes.children.clear()
                 self._lock.release()
 
     def _serve(self) -> None:
@@ -110,17 +114,25 @@ class Supervisor(threading.Thread):
                 self._end_request(request, None)
 
     def _still_runs(self, request: Request) -> bool:
+        """Whether the child of an earlier server is at work: it holds its run's lock, or is a process with that command.
+
+        The command matters for the seconds in which a child has started but not taken its lock yet; a pid alone may be reused.
+        """
+        mark = request.id
         if request.kind in queue.TRAINING_KINDS:
-            with contextlib.suppress(MammoError):
-                return is_locked(find_run(self._workspace, request.arguments["run"]).lock_file)
-            return False
+            try:
+                run = find_run(self._workspace, request.arguments["run"])
+            except MammoError:
+                return False
+            if is_locked(run.lock_file):
+                return True
+            mark = str(run.path)
         import psutil  # only here: the first page must not wait for it
 
         try:
-            command = " ".join(psutil.Process(request.pid or -1).cmdline())
+            return mark in psutil.Process(request.pid or -1).cmdline()
         except (psutil.Error, ValueError):
             return False
-        return request.id in command
 
     # ---- starting -----------------------------------------------------------------------------------------------------
 
@@ -156,12 +168,18 @@ class Supervisor(threading.Thread):
         else:
             command += ["job", "--request", request.id]
         queue.update(self._workspace, request.id, state="running", started_at=time.time(), message="")
-        process = start_child(command, self._workspace)
+        try:
+            process = start_child(command, self._workspace)
+        except OSError as error:
+            sentence = f"The process could not be started ({error.strerror}). Close other programs, then try again."
+            queue.update(self._workspace, request.id, state="failed", message=sentence, finished_at=time.time())
+            return
         self._lanes.children[lane] = _Child(queue.update(self._workspace, request.id, pid=process.pid), process)
 
     # ---- ending -------------------------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
+        _left_behind[:] = [process for process in _left_behind if process.poll() is None]
         for lane, child in list(self._lanes.children.items()):
             code = child.process.poll()
             if code is not None:
@@ -217,7 +235,8 @@ def start_child(command: list[str], workspace: Workspace) -> subprocess.Popen[by
 
 def _nice(command: list[str]) -> list[str]:
     """Prefix with nice(1) where there is one: ``preexec_fn`` is not safe in a process with threads."""
-    return command if os.name == "nt" else ["nice", "-n", str(NICENESS), *command]
+    nice = shutil.which("nice")
+    return [nice, "-n", str(NICENESS), *command] if nice else command
 
 
 def describe_exit(code: int | None) -> str:

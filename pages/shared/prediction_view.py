@@ -25,7 +25,8 @@ def told(prediction: Prediction) -> None:
     from mammo_core.predict.result_files import SCORE_NOTE, headline
 
     st.markdown(f"### {plain(headline(prediction))}")
-    st.caption(plain(f"{prediction.agreement} {SCORE_NOTE}".strip()))
+    agreement = "" if prediction.agreement in prediction.warnings else prediction.agreement
+    st.caption(plain(f"{agreement} {SCORE_NOTE}".strip()))
     if prediction.warnings:
         listed = "\n".join(f"- {plain(warning)}" for warning in prediction.warnings)
         st.warning(listed, title="Before you believe it", icon=":material/warning:")
