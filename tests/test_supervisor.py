@@ -61,40 +61,43 @@ def _request(home, run):
     return [request for request in queue.list_requests(home) if request.arguments.get("run") == run.id][-1]
 
 
-def test_queued_seeds_train_one_after_another(home, supervisor):
-    runs = _launch(home, "two", seeds=(1, 2))
-    _wait(lambda: all(run.state() == "finished" for run in runs), "both runs to finish")
-    first, second = (run.status() for run in runs)
-    assert first.finished_at <= second.started_at
+def test_seeds_wait_for_the_slot_and_train_one_after_another_whatever_number_of_servers(home, supervisor):
+    second = Supervisor(home)
+    second.start()
+    with lock_of(home.slot_lock).acquire():
+        runs = _launch(home, "two", seeds=(1, 2), epochs=1)
+        time.sleep(2)
+        assert [run.state() for run in runs] == ["queued", "queued"]
     _wait(lambda: all(_request(home, run).state == "done" for run in runs), "both requests to be done")
+    assert [run.state() for run in runs] == ["finished", "finished"]
+    first, later = (run.status() for run in runs)
+    assert first.finished_at <= later.started_at
     assert (runs[0].path.parent / "seeds_summary.json").exists()
+    assert second.is_alive()
+    second.stop()
+    assert len([request for request in queue.list_requests(home) if request.arguments.get("run") == runs[0].id]) == 1
 
 
-def test_a_child_runs_at_low_priority_in_a_group_of_its_own(home, supervisor):
-    (run,) = _launch(home, "nice", epochs=40)
-    _wait(lambda: run.state() == "running" and run.history(), "the run to train")
-    child = psutil.Process(run.status().pid)
-    assert child.nice() >= 10
-    assert child.pid != psutil.Process().pid
-    run.ask_to_stop()
-    _wait(lambda: run.state() == "stopped", "the run to stop")
-    _wait(lambda: _request(home, run).state == "done", "the request to end")
-    resume_runs(home, [run])
-    _wait(lambda: run.state() == "running" and len(run.history()) > 1, "the run to go on")
-    run.ask_to_stop()
-    _wait(lambda: _request(home, run).state == "done", "the run to stop again")
-
-
-def test_a_killed_child_is_told_in_words_and_the_next_one_starts(home, supervisor):
-    killed, after = _launch(home, "killed", seeds=(1, 2), epochs=40)
+def test_a_killed_child_is_told_in_words_and_the_next_one_starts_stops_and_resumes(home, supervisor):
+    killed, after = _launch(home, "killed", seeds=(1, 2), epochs=60)
     _wait(lambda: killed.state() == "running" and killed.history(), "the first run to train")
     psutil.Process(killed.status().pid).send_signal(signal.SIGKILL)
     _wait(lambda: _request(home, killed).state == "failed", "the request to fail")
     assert "signal 9" in _request(home, killed).message
     assert killed.state(now=time.time() + 40) == "interrupted"
-    _wait(lambda: after.state() == "running", "the next run to start")
+
+    _wait(lambda: after.state() == "running" and after.history(), "the next run to train")
+    child = psutil.Process(after.status().pid)
+    assert child.nice() >= 10  # the pages stay quick
+    assert child.pid != psutil.Process().pid
     after.ask_to_stop()
     _wait(lambda: _request(home, after).state == "done", "the next run to stop")
+    assert after.state() == "stopped"
+    kept = len(after.history())
+    resume_runs(home, [after])
+    _wait(lambda: after.state() == "running" and len(after.history()) > kept, "the run to go on")
+    after.ask_to_stop()
+    _wait(lambda: _request(home, after).state == "done", "the run to stop again")
 
 
 def test_a_training_goes_on_when_the_server_ends_and_is_met_again(home):
@@ -116,26 +119,6 @@ def test_a_training_goes_on_when_the_server_ends_and_is_met_again(home):
     _wait(lambda: _request(home, run).state == "done", "the orphan's request to be closed")
     _wait(lambda: _request(home, waiting).state == "done", "the last child to end")
     second.stop()
-
-
-def test_only_one_supervisor_serves_a_workspace(home, supervisor):
-    other = Supervisor(home)
-    other.start()
-    (run,) = _launch(home, "once", epochs=1)
-    _wait(lambda: run.state() == "finished", "the run to finish")
-    _wait(lambda: _request(home, run).state == "done", "the request to end")
-    assert other.is_alive()
-    other.stop()
-    assert len([request for request in queue.list_requests(home) if request.arguments.get("run") == run.id]) == 1
-
-
-def test_a_run_waits_while_another_program_has_the_training_slot(home, supervisor):
-    with lock_of(home.slot_lock).acquire():
-        (run,) = _launch(home, "slot", epochs=1)
-        time.sleep(2)
-        assert run.state() == "queued"
-    _wait(lambda: _request(home, run).state == "done", "the run to finish once the slot is free")
-    assert run.state() == "finished"
 
 
 def test_a_job_that_cannot_be_done_fails_in_one_sentence(home, supervisor):
