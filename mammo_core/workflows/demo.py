@@ -84,6 +84,10 @@ def run_demo(workspace: Workspace, *, fast: bool, say: Callable[[str], None], pr
         say(f"Split: {load_split(workspace, split).record.proof.text}")
     with timer("three seeds"):
         runs = _train(workspace, name, size)
+    for run in runs:
+        summary = run.summary()
+        if summary and summary.diagnosis:
+            say(f"{run.id}: {summary.diagnosis['headline']}")
     with timer("test and comparison"):
         for run in runs:
             evaluate_run(workspace, run, "test", progress("Test films"))

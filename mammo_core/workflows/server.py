@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-import subprocess
-import sys
+import threading
 
 from mammo_core.settings import HOME_VARIABLE, PROJECT_ROOT, Workspace
 
+FIRST_PAGE_NEEDS = (
+    "mammo_core.workflows.supervisor",
+    "mammo_core.workflows.overview",
+    "mammo_core.workflows.housekeeping",
+    "mammo_core.workflows.launch",
+)
+"""Imported while the browser still loads, so that the first page need not wait for pandas."""
+
 
 def serve(workspace: Workspace, port: int, *, open_browser: bool) -> int:
-    """Run the server until it ends; returns its exit code.
+    """Run the server in this process until it ends; returns its exit code.
 
-    Streamlit reads ``.streamlit/config.toml`` of the working directory, so the server runs in the project's folder.
+    Streamlit reads ``.streamlit/config.toml`` of the working directory, so the server works in the project's folder.
     """
-    command = [sys.executable, "-m", "streamlit", "run", str(PROJECT_ROOT / "app.py"), "--server.port", str(port)]
-    command += ["--server.headless", "false" if open_browser else "true"]
-    try:
-        environment = {**os.environ, HOME_VARIABLE: str(workspace.home)}
-        return subprocess.run(command, cwd=PROJECT_ROOT, env=environment, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    os.chdir(PROJECT_ROOT)
+    os.environ[HOME_VARIABLE] = str(workspace.home)
+    threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
+    from streamlit.web import cli
+
+    options = ["--server.port", str(port), "--server.headless", "false" if open_browser else "true"]
+    code = cli.main(["run", str(PROJECT_ROOT / "app.py"), *options], standalone_mode=False)
+    return int(code or 0)
+
+
+def _warm_up() -> None:
+    for name in FIRST_PAGE_NEEDS:
+        importlib.import_module(name)
