@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 NICENESS = 10
-"""The pages stay quick while a child trains: measured p95 of a rerun is 1.0 x idle with it."""
+"""Pages go before training; see bench/pages.py for what a rerun costs while a child trains."""
 
 TRAINING_LANE, LIGHT_LANE = "training", "light"
 EXIT_BUSY, EXIT_STOPPED = 75, 130

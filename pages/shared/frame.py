@@ -18,7 +18,7 @@ from mammo_core.workflows.overview import LOW_DISK_BYTES
 from mammo_core.workflows.queue_view import seconds_left
 
 POLL_SECONDS = 2
-FOOT_SECONDS = 3
+FOOT_SECONDS = 5
 
 STATE_WORDS = {
     "queued": ":material/schedule: waiting",
