@@ -10,6 +10,7 @@ from mammo_core.runs.listing import RunCard, list_cards
 from mammo_core.runs.schema import LIVE_STATES, RESUMABLE_STATES
 from mammo_core.workflows.queue_view import run_progress, seconds_left
 from pages.shared.figures import PLOT_WIDTH, download_figure, show_zoomable_chart
+from pages.shared.foreign_history import open_foreign_history
 from pages.shared.frame import POLL_SECONDS, current_workspace, errors_in_words, page_title, plain
 from pages.shared.headline import headline
 from pages.shared.housekeeping_panel import run_panel
@@ -119,3 +120,4 @@ else:
         st.info("Choose one or more runs above.", icon=":material/info:")
     for card in chosen:
         show_run(card)
+open_foreign_history(workspace, is_open=bool(st.query_params.get("open")) or not cards)

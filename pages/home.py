@@ -60,6 +60,8 @@ def first_visit() -> None:
             st.rerun()
         if st.button("Bring my films", icon=":material/folder_open:"):
             st.switch_page("pages/films.py")
+        if st.button("Open a history of another tool", icon=":material/file_open:"):
+            st.switch_page("pages/history.py", query_params={"open": "history"})
 
 
 def demo_is_ready() -> None:

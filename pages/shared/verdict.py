@@ -1,8 +1,7 @@
-"""The verdict on a run in words, with what led to it; nothing where the rules are not part of this installation."""
+"""The verdict on a run in words, with what led to it."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from pages.shared.run_files import Stamp, stamp
 if TYPE_CHECKING:
     from mammo_core.analysis.diagnosis import Diagnosis
 
-RULES = "mammo_core.analysis.diagnosis"
 ICONS = {
     "critical": ":material/error:",
     "error": ":material/error:",
@@ -36,8 +34,6 @@ def verdict_of(run: RunDir) -> Diagnosis | None:
     CorruptRunFile
         The history is not readable.
     """
-    if importlib.util.find_spec(RULES) is None:
-        return None
     files = (run.history_file, run.config_file, run.status_file, run.metrics_file("val"), run.summary_file)
     return _verdict(str(run.path), tuple(map(stamp, files)))
 
@@ -54,7 +50,7 @@ def _verdict(path: str, version: tuple[Stamp, ...]) -> Diagnosis | None:
 def phase_bands(diagnosis: Diagnosis | None) -> tuple[Band, ...]:
     """The phases of the training, for the figure."""
     phases = diagnosis.phases if diagnosis else ()
-    return tuple(Band(int(phase.epochs[0]), int(phase.epochs[1]), phase.label) for phase in phases)
+    return tuple(Band(phase.rows[0], phase.rows[1], phase.label) for phase in phases)
 
 
 def findings(diagnosis: Diagnosis) -> None:
