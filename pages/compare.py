@@ -9,6 +9,7 @@ from mammo_core.report.charts import CurveView, group_curves, metric_dots
 from mammo_core.report.spec import Chart
 from mammo_core.runs.listing import list_cards
 from mammo_core.runs.schema import HEADLINE_METRICS
+from pages.shared.choice import choose
 from pages.shared.comparison import PARTS, Groups, choose_groups, comparison, figure_note, measured_on, short_names
 from pages.shared.figures import download_figure, download_table, show_chart
 from pages.shared.frame import current_workspace, errors_in_words, page_title, plain
@@ -102,15 +103,7 @@ if not cards:
 else:
     with errors_in_words():
         groups = choose_groups(cards)
-        on = st.segmented_control(
-            "Films",
-            list(PARTS),
-            format_func=PARTS.__getitem__,
-            default="val",
-            required=True,
-            key="compare_on",
-            bind="query-params",
-        )
+        on = choose("Films", PARTS, "compare_on")
         if any(groups.values()):
             show(groups, on)
         else:

@@ -7,6 +7,7 @@ from mammo_core.analysis.mistakes import with_confidence
 from mammo_core.report.charts_prediction import probability_chart
 from mammo_core.runs.listing import RunCard, list_cards
 from mammo_core.runs.run_dir import RunDir
+from pages.shared.choice import choose
 from pages.shared.figures import show_chart
 from pages.shared.film_list import film_list, filtered
 from pages.shared.film_view import film_and_map, map_choices, map_words
@@ -75,15 +76,7 @@ else:
             view = st.segmented_control(
                 "View", ["One film", "Gallery"], default="One film", required=True, key="gradcam_view", bind="query-params"
             )
-            on = st.segmented_control(
-                "Films",
-                list(PARTS),
-                format_func=PARTS.__getitem__,
-                default="val",
-                required=True,
-                key="gradcam_on",
-                bind="query-params",
-            )
+            on = choose("Films", PARTS, "gradcam_on")
         with errors_in_words():
             if view == "Gallery":
                 show_gallery(workspace, runs[chosen].run, on)

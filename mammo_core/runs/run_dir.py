@@ -25,8 +25,6 @@ from mammo_core.storage import check_name, is_allowed_name, is_locked, read_json
 DEAD_AFTER_SECONDS = 30.0
 """A run whose lock is free is called interrupted only when its heartbeat is older than this."""
 
-HEARTBEAT_SECONDS = 5.0
-
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 

@@ -15,12 +15,10 @@ from mammo_core.runs.run_dir import RunDir, experiment_runs, find_run
 from mammo_core.runs.schema import MetricsFile
 from mammo_core.settings import Workspace
 from mammo_core.storage import is_locked
+from mammo_core.workflows.exit_codes import STOPPED
 from mammo_core.workflows.launch import LaunchPlan, create_run, plan_runs
 
 log = logging.getLogger(__name__)
-
-STOPPED = 130
-"""Exit code of a run that was asked to stop; the ones after it are not started."""
 
 
 def train_dir(workspace: Workspace, folder: Path) -> int:

@@ -25,6 +25,7 @@ from mammo_core.runs.run_dir import find_run
 from mammo_core.runs.schema import LIVE_STATES, Request
 from mammo_core.settings import HOME_VARIABLE, PROJECT_ROOT, Workspace, physical_cores
 from mammo_core.storage import is_locked, lock_of
+from mammo_core.workflows.exit_codes import BUSY
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ NICENESS = 10
 """Pages go before training; see bench/pages.py for what a rerun costs while a child trains."""
 
 TRAINING_LANE, LIGHT_LANE = "training", "light"
-EXIT_BUSY, EXIT_STOPPED = 75, 130
 
 _supervisors: dict[str, Supervisor] = {}
 _registry_lock = threading.Lock()
@@ -191,7 +191,7 @@ class Supervisor(threading.Thread):
         current = queue.find_request(self._workspace, request.id)
         if current is None or current.state != "running":
             return  # the job recorded its own end
-        if code == EXIT_BUSY:
+        if code == BUSY:
             queue.update(
                 self._workspace, request.id, state="waiting", started_at=None, pid=None, message="Waiting for the training slot"
             )

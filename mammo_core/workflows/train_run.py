@@ -34,6 +34,7 @@ from mammo_core.training.engine import Engine, EpochOutcome, Stopped
 from mammo_core.training.models import Normalisation, choose_device, new_model, normalisation_of
 from mammo_core.training.weights import find_weights, load_into
 from mammo_core.workflows.environment import describe_environment
+from mammo_core.workflows.exit_codes import BUSY, DISK_FULL, DONE, FAILED, STOPPED
 from mammo_core.workflows.films import PreparedSplit, prepare_split
 from mammo_core.workflows.predictions import prediction_table, write_evaluation
 from mammo_core.workflows.results import write_figures, write_summary
@@ -41,7 +42,6 @@ from mammo_core.workflows.run_writer import RunWriter
 
 log = logging.getLogger("mammo_core.run")
 
-DONE, FAILED, DISK_FULL, BUSY, STOPPED = 0, 1, 3, 75, 130
 LOCK_SECONDS = 2.0
 """A reader that probes a lock holds it for an instant; a trainer outwaits that, not another trainer."""
 

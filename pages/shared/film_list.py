@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages.shared.choice import choose
+
 VERDICTS = {"all": "All", "wrong": "Wrong", "right": "Right"}
 LIST_HEIGHT = 250
 
@@ -15,15 +17,7 @@ def filtered(table: pd.DataFrame, class_names: tuple[str, ...]) -> pd.DataFrame:
     """The films that the reader wants to see, the surest calls first."""
     first, second, third, fourth = st.columns([2, 1.5, 1.5, 2], vertical_alignment="bottom")
     with first:
-        verdict = st.segmented_control(
-            "Called",
-            list(VERDICTS),
-            format_func=VERDICTS.__getitem__,
-            default="all",
-            required=True,
-            key="gradcam_called",
-            bind="query-params",
-        )
+        verdict = choose("Called", VERDICTS, "gradcam_called")
     with second:
         true = st.selectbox("True class", ["All", *class_names], key="gradcam_true")
     with third:
