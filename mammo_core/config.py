@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -104,7 +105,7 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], source: str = "the configuration") -> TrainConfig:
         """Build from plain values as YAML holds them; an unknown key or a value of a wrong kind is an error that names it."""
-        hints = typing.get_type_hints(cls)
+        hints = _kinds()
         unknown = [key for key in raw if key not in hints]
         if unknown:
             close = difflib.get_close_matches(str(unknown[0]), hints, n=1)
@@ -223,6 +224,12 @@ def _match(value: Any, option: Any) -> tuple[bool, Any]:
     if option is int:
         return isinstance(value, int) and not isinstance(value, bool), value
     return isinstance(value, option), value
+
+
+@functools.cache
+def _kinds() -> dict[str, Any]:
+    """The kind of each setting; worked out once, since a list of a thousand runs reads as many configurations."""
+    return typing.get_type_hints(TrainConfig)
 
 
 def _match_tuple(value: Any, kinds: tuple[Any, ...]) -> tuple[bool, Any]:

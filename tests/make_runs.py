@@ -50,6 +50,8 @@ class RunOptions:
     """How well the network learns; 0 never learns."""
     patients: int = 60
     films_per_patient: int = 2
+    holdout: tuple[str, ...] = ()
+    """Centres (of 1, 2, 3) that are held out as the test set; none for a split that mixes the centres."""
     split_seed: int = 0
     """Draws patients, labels and the split; runs with the same one share their films."""
     replicates: int = 200
@@ -124,9 +126,12 @@ def _films(choice: RunOptions) -> pd.DataFrame:
             split = "val" if patient % 4 == 0 or patient < k else "train"
         else:
             split = "val" if patient % 3 == choice.fold - 1 else "train"
+        center = str(patient % 3 + 1)
+        if choice.holdout:
+            split = "test" if center in choice.holdout else "val" if patient % 4 == 0 or patient < k else "train"
         for film in range(choice.films_per_patient):
             name = f"{choice.split_seed}_{patient:04d}"  # another draw is about other people
-            rows.append((f"f{name}_{film}", f"p{name}", str(patient % 3 + 1), choice.class_names[label], split))
+            rows.append((f"f{name}_{film}", f"p{name}", center, choice.class_names[label], split))
     return pd.DataFrame(rows, columns=["image_id", "patient_id", "center", "label", "split"])
 
 
@@ -136,7 +141,8 @@ def _write_split(run: RunDir, films: pd.DataFrame, choice: RunOptions) -> None:
     write_json(
         run.split_record,
         {
-            "scheme": "stratified" if choice.fold is None else "kfold",
+            "scheme": "center-holdout" if choice.holdout else "stratified" if choice.fold is None else "kfold",
+            "holdout": list(choice.holdout),
             "seed": choice.split_seed,
             "counts": _counts(films, choice.class_names),
             "proof": {"patients_shared": 0, "duplicates_shared": 0, "label_conflicts": 0},

@@ -7,14 +7,16 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from make_runs import LESION, write_experiment, write_run
 from mammo_core.analysis.compare import compare, mean_curves
-from mammo_core.analysis.significance import compare_on_same_films, compare_values
+from mammo_core.analysis.resampling import difference, group_interval, resample_tables
 from mammo_core.errors import MammoError
+from mammo_core.runs.importers import import_history
+from mammo_core.runs.run_dir import list_runs
 from mammo_core.runs.schema import HEADLINE_METRICS
+from mammo_core.settings import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def test_a_clear_difference_on_few_seeds_is_a_description_and_names_the_better_o
 
 def test_a_group_against_itself_cannot_be_told_apart(experiments):
     result = compare({"one": experiments["plain"], "two": experiments["plain"]})
-    assert "cannot tell" in result["answer"] or "nothing here can tell" in result["answer"]
+    assert result["answer"].startswith("one and two have the same Kappa (quadratic)")
     assert all(test["difference"] == 0 for test in result["tests"])
 
 
@@ -89,8 +91,146 @@ def test_other_films_get_a_warning_and_no_paired_test(experiments):
 def test_other_classes_are_never_tested_against_each_other(experiments, tmp_path):
     result = compare({"density": experiments["plain"], "lesion": write_experiment(tmp_path / "l", class_names=LESION)})
     assert result["tests"] == []
+    assert result["answer"].endswith("none of them is ahead.")
     assert any("different tasks" in warning for warning in result["warnings"])
     assert any("different classes" in warning for warning in result["warnings"])
+
+
+def test_different_films_of_different_patients_get_an_independent_difference(experiments):
+    result = compare({name: experiments[name] for name in ("plain", "elsewhere")})
+    test = next(test for test in result["tests"] if test["metric"] == "accuracy")
+    values = [group["metrics"]["accuracy"]["films"] for group in result["groups"]]
+    assert test["test"] == "independent"
+    assert test["difference"] == pytest.approx(values[0]["value"] - values[1]["value"])
+    widths = [value["ci_high"] - value["ci_low"] for value in values]
+    assert test["ci_high"] - test["ci_low"] == pytest.approx(np.hypot(*widths), rel=0.15)
+
+
+def test_the_primary_metric_of_several_pairs_is_corrected_for_their_number(experiments, tmp_path):
+    third = write_experiment(tmp_path / "third", patients=100, skill=1.0, config={"arch": "resnet34"})
+    result = compare({"plain": experiments["plain"], "better": experiments["better"], "third": third})
+    primary = [test for test in result["tests"] if test["family"] == "primary"]
+    assert {test["metric"] for test in primary} == {"kappa_quadratic"}
+    assert len(primary) == 3
+    smallest = min(primary, key=lambda test: test["p"])
+    assert smallest["p_holm"] == pytest.approx(min(1.0, 3 * smallest["p"]))
+    assert all(test["p_holm"] is None for test in result["tests"] if test["family"] == "other")
+
+
+def test_better_takes_five_runs_an_interval_without_zero_and_most_pairs(tmp_path):
+    seeds = (1, 2, 3, 4, 5)
+    weak = write_experiment(tmp_path / "weak", seeds, patients=120, skill=0.3)
+    strong = write_experiment(tmp_path / "strong", seeds, patients=120, skill=1.6, config={"arch": "resnet18"})
+    result = compare({"weak": weak, "strong": strong})
+    assert result["answer"].startswith("strong is better than weak in Kappa (quadratic) by ")
+    found = next(entry for entry in result["superiority"] if entry["metric"] == "kappa_quadratic")
+    assert (found["better"], found["value"]) == ("b", 0.0)
+
+
+def test_models_of_the_same_seed_are_tested_one_against_one(experiments):
+    result = compare({name: experiments[name] for name in ("plain", "better")})
+    further = [test for test in result["further_tests"] if test.get("models") == "seed 42 against seed 42"]
+    assert {test["test"] for test in further} == {"mcnemar", "delong"}
+    tables = [experiments[name][0].predictions("val") for name in ("plain", "better")]
+    right = [(table["y_true"] == table["y_pred"]).to_numpy() for table in tables]
+    found = next(test for test in further if test["test"] == "mcnemar")
+    assert (found["only_a"], found["only_b"]) == (int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum()))
+    assert "films of a patient are not independent" in found["method"]
+
+
+def test_three_single_models_get_one_test_for_all_of_them(experiments):
+    result = compare({run.id: [run] for run in experiments["plain"]})
+    assert [test["test"] for test in result["further_tests"]].count("cochran_q") == 1
+
+
+def folds(folder, **options):
+    return [write_run(folder / f"seed_42_fold_{fold}", fold=fold, patients=90, **options) for fold in (1, 2, 3)]
+
+
+def test_folds_are_joined_so_that_every_film_is_judged_once(tmp_path):
+    result = compare({"a": folds(tmp_path / "a"), "b": folds(tmp_path / "b", skill=0.4, config={"arch": "resnet18"})})
+    group = result["groups"][0]
+    tables = [run.predictions("val") for run in folds(tmp_path / "again" / "a")]
+    joined = pd.concat(tables)
+    assert (group["kind"], group["n"]) == ("folds", 3)
+    assert group["metrics"]["accuracy"]["films"]["value"] == pytest.approx((joined["y_true"] == joined["y_pred"]).mean())
+    assert all(test["paired"] and test["films"] == len(joined) for test in result["tests"])
+    corrected = next(t for t in result["further_tests"] if t["test"] == "nadeau_bengio" and t["metric"] == "accuracy")
+    one, two = (np.array(entry["metrics"]["accuracy"]["values"]) for entry in result["groups"])
+    assert corrected["difference"] == pytest.approx((one - two).mean())
+    assert corrected["df"] == 2
+    assert any("out-of-fold" in warning for warning in result["warnings"])
+
+
+def test_the_interval_of_a_mean_over_folds_is_stretched_for_what_they_share(tmp_path):
+    entry = compare({"a": folds(tmp_path / "a")})["groups"][0]["metrics"]["accuracy"]
+    plain = 4.3027 * entry["sd"] / np.sqrt(3)
+    assert entry["mean"] - entry["ci_low"] > 1.4 * plain
+    assert "Nadeau" in entry["method"]
+
+
+def test_a_missing_fold_takes_the_joined_number_away_and_says_so(tmp_path):
+    runs = folds(tmp_path / "a") + [write_run(tmp_path / "a" / "seed_43_fold_1", seed=43, fold=1, patients=90)]
+    result = compare({"a": runs})
+    assert result["groups"][0]["metrics"]["accuracy"]["films"] is None
+    assert any("a fold is missing" in warning for warning in result["warnings"])
+
+
+def test_the_gap_to_a_held_out_centre_is_taken_on_test_films_and_names_the_centre(tmp_path):
+    options = {"patients": 150, "with_test": True}
+    mixed = write_experiment(tmp_path / "mixed", **options)
+    held = write_experiment(tmp_path / "held", skill=0.5, holdout=("3",), **options)
+    result = compare({"mixed": mixed, "held": held}, on="test")
+    gap = result["split_gap"]
+    assert (gap["mixed"], gap["held_out"], gap["centers"]) == ("mixed", "held", ["3"])
+    assert gap["gap"]["difference"] > 0
+    assert gap["gap"]["ci_low"] is not None
+    on_val = compare({"mixed": mixed, "held": held})["split_gap"]
+    assert any("says nothing about the held-out centre(s) 3" in warning for warning in on_val["warnings"])
+
+
+def test_a_gap_between_unlike_settings_is_not_laid_at_the_split(tmp_path):
+    mixed = write_experiment(tmp_path / "mixed", with_test=True)
+    held = write_experiment(tmp_path / "held", holdout=("3",), with_test=True, config={"arch": "resnet18", "batch_size": 8})
+    warnings = compare({"mixed": mixed, "held": held}, on="test")["split_gap"]["warnings"]
+    assert any("differ in more than the split (arch, batch_size)" in warning for warning in warnings)
+
+
+def test_every_centre_has_its_own_numbers_or_the_reason_why_not(tmp_path):
+    many = compare({"many": write_experiment(tmp_path / "many", patients=1500)})["centres"]
+    assert [row["center"] for row in many] == ["1", "2", "3"]
+    first = write_experiment(tmp_path / "again", patients=1500)[0].predictions("val")
+    here = first[first["center"] == "1"]
+    assert many[0]["films"] == len(here)
+    assert all(row["metrics"]["macro_f1"]["ci_low"] < row["metrics"]["macro_f1"]["value"] for row in many)
+    few = compare({"few": write_experiment(tmp_path / "few")})["centres"]
+    assert all(set(row["metrics"]) == {"accuracy"} and "10 are needed" in row["why"] for row in few)
+
+
+def test_runs_of_another_tool_take_part_with_the_numbers_of_their_history(tmp_path):
+    workspace = Workspace(tmp_path / "home")
+    for name, shift in (("one", 0.0), ("two", 0.1)):
+        file = tmp_path / f"{name}.csv"
+        lines = [f"{e},{1 / e},{0.5 + 1 / e + shift},{0.5 + 0.02 * e},{0.5 + 0.01 * e - shift}" for e in range(1, 11)]
+        file.write_text("epoch,loss,val_loss,accuracy,val_accuracy\n" + "\n".join(lines) + "\n")
+        import_history(workspace, file, name)
+    result = compare({name: experiment_runs_of(workspace, name) for name in ("one", "two")})
+    assert result["primary_metric"] == "accuracy"
+    assert [group["metrics"]["accuracy"]["values"] for group in result["groups"]] == [[0.6], [0.5]]
+    assert result["answer"] == (
+        "one is ahead of two in Accuracy by 0.100; nothing here can tell whether that is more than chance."
+    )
+    assert any("trained by another tool" in warning for warning in result["warnings"])
+
+
+def experiment_runs_of(workspace, name):
+    return [run for run in list_runs(workspace) if run.experiment == name]
+
+
+def test_what_so_many_runs_can_show_is_said_with_numbers(experiments):
+    text = compare({"plain": experiments["plain"]})["visibility"][0]["text"]
+    assert text.startswith("plain: with 3 runs a side")
+    assert "can be seen" in text
 
 
 def test_unfinished_runs_are_left_out_visibly(experiments, tmp_path):
@@ -141,20 +281,6 @@ def test_mean_curves_show_how_many_runs_reach_each_epoch(tmp_path):
 # ---- the tests themselves -----------------------------------------------------------------------------------------------------
 
 
-def test_welch_equals_scipy():
-    a, b = [0.70, 0.72, 0.69, 0.74], [0.66, 0.71, 0.60]
-    expected = stats.ttest_ind(a, b, equal_var=False)
-    interval = expected.confidence_interval(0.95)
-    found = compare_values("accuracy", a, b)
-    assert (found["p"], found["df"]) == pytest.approx((expected.pvalue, expected.df))
-    assert (found["ci_low"], found["ci_high"]) == pytest.approx((interval.low, interval.high))
-
-
-def test_welch_needs_two_values_in_each_group():
-    assert compare_values("accuracy", [0.7], [0.6, 0.5]) is None
-    assert compare_values("accuracy", [0.7, 0.7], [0.5, 0.5]) is None
-
-
 def coin_tables(generator: np.random.Generator, runs: int, truth: np.ndarray) -> list[pd.DataFrame]:
     """Runs that are right with chance 0.7, independent of each other."""
     tables = []
@@ -177,13 +303,40 @@ def coin_tables(generator: np.random.Generator, runs: int, truth: np.ndarray) ->
     return tables
 
 
-def test_equal_groups_are_called_different_about_as_rarely_as_the_level_says(monkeypatch):
-    monkeypatch.setattr("mammo_core.analysis.significance.REPLICATES", 150)
+def coins(generator: np.random.Generator, runs: int, truth: np.ndarray, replicates: int = 150):
+    return resample_tables(coin_tables(generator, runs, truth), list(range(runs)), ["x", "y"], replicates)
+
+
+def test_equal_groups_are_called_different_about_as_rarely_as_the_level_says():
     generator = np.random.default_rng(0)
     truth = np.arange(60) % 2
-    found = [
-        compare_on_same_films(coin_tables(generator, 3, truth), coin_tables(generator, 3, truth), ["x", "y"])[0]
-        for _ in range(20)
-    ]
+    found = [difference(coins(generator, 3, truth), coins(generator, 3, truth), "accuracy") for _ in range(40)]
     alarms = sum(not test["ci_low"] <= 0 <= test["ci_high"] for test in found)
-    assert alarms <= 4
+    assert alarms <= 6
+
+
+def test_the_interval_of_a_group_covers_the_truth_about_as_often_as_it_says():
+    generator = np.random.default_rng(1)
+    truth = np.arange(60) % 2
+    found = [group_interval(coins(generator, 3, truth), "accuracy") for _ in range(60)]
+    covered = sum(interval["ci_low"] <= 0.7 <= interval["ci_high"] for interval in found)
+    assert covered >= 53
+
+
+def test_groups_with_the_same_patients_get_the_same_draws_and_others_do_not():
+    truth = np.arange(40) % 2
+    tables = coin_tables(np.random.default_rng(0), 1, truth)
+    one = resample_tables(tables, [1], ["x", "y"], 50)
+    shuffled = resample_tables([tables[0].sample(frac=1, random_state=1)], [1], ["x", "y"], 50)
+    renamed = resample_tables([tables[0].assign(patient_id=lambda t: "q" + t["patient_id"])], [1], ["x", "y"], 50)
+    assert one.values["accuracy"] == pytest.approx(shuffled.values["accuracy"])
+    assert np.corrcoef(one.values["accuracy"][0, 1:], renamed.values["accuracy"][0, 1:])[0, 1] < 0.5
+
+
+def test_seed_and_patient_spread_are_told_apart():
+    """Coin models scatter by the binomial SD over seeds and over patients alike."""
+    truth = np.arange(400) % 2
+    found = group_interval(coins(np.random.default_rng(2), 12, truth, 400), "accuracy")
+    binomial = np.sqrt(0.7 * 0.3 / 400)
+    assert found["sd_runs"] == pytest.approx(binomial, rel=0.45)
+    assert found["sd_patients"] == pytest.approx(binomial, rel=0.15)

@@ -69,6 +69,11 @@ def cases():
         history(fall(1.2, 0.05, 5, n), up, fall(0.5, 0.99, 4, n), np.full(n, 0.72) + RNG.normal(0, 0.004, n)),
     )
     yield "tripling without accuracies", {"OVERFIT_SEVERE"}, history(fall(0.04, 0.004, 4, n), up / 10)
+    yield (
+        "losses alone, half as much again",
+        {"OVERFIT_SEVERE"},
+        history(fall(0.6, 0.12, 6, 18), np.concatenate([np.full(3, 0.574), np.linspace(0.575, 0.86, 15)])),
+    )
     slight = np.concatenate([fall(1.5, 0.5, 3, 15), np.linspace(0.51, 0.60, 15)])
     yield (
         "a fifth up and held",
@@ -128,6 +133,15 @@ def cases():
     yield "never a number", {"DIVERGED"}, history(np.full(6, math.nan), np.full(6, math.nan), np.full(6, 0.5), np.full(6, 0.908))
     yield "explosion", {"DIVERGED"}, history(np.geomspace(1, 400, 12), np.geomspace(1, 900, 12))
     yield "absurd level", {"DIVERGED"}, history(None, [2.5e8, 3.8e8, 5e8, 2.8e8], None, [0.15, 0.16, 0.16, 0.16])
+    lost = np.concatenate([fall(2.3, 0.5, 3, 12), np.full(12, 2.28)])
+    wandering = np.concatenate([fall(0.2, 0.8, 3, 12), 0.1 + 0.02 * RNG.random(12)])
+    yield "training back at its start", {"DIVERGED"}, history(lost, lost + 0.1, wandering, wandering)
+    yield "everything rises from the start", {"DIVERGED"}, history(np.linspace(1, 1.5, 12), np.linspace(1, 1.7, 12))
+    yield (
+        "the same score in every epoch",
+        {"COLLAPSE"},
+        history(fall(0.70, 0.688, 5, 18), fall(0.697, 0.69, 5, 18), val_score=np.full(18, 0.34459)),
+    )
     toy = [0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
     yield (
         "a validation set of two",
@@ -191,6 +205,38 @@ def test_of_appended_runs_the_longest_is_judged_and_the_file_keeps_its_best_row(
     assert diagnosis.best_row == 31
 
 
+def test_a_collapse_told_by_a_score_is_not_called_an_accuracy():
+    found = diagnose(history(np.full(12, 0.69), np.full(12, 0.69), val_score=np.full(12, 0.3446)), Context(score_name="f1"))
+    assert found.finding("COLLAPSE").text.startswith("The validation f1 is 0.345 in every epoch")
+
+
+def test_losses_alone_are_severe_only_once_they_are_far_apart():
+    val = np.concatenate([fall(1.0, 0.5, 2, 10), np.linspace(0.5, 0.66, 10)])
+    assert diagnose(history(fall(1.0, 0.12, 5, 20), val)).verdict == "OVERFIT_SEVERE"
+    assert diagnose(history(fall(1.0, 0.35, 5, 20), val)).verdict == "OVERFIT_MILD"
+    held = fall(0.5, 0.85, 3, 20)
+    assert diagnose(history(fall(1.0, 0.12, 5, 20), val, None, held)).verdict == "OVERFIT_MILD"
+
+
+def test_a_run_that_still_trains_is_told_so_far():
+    records = history(np.linspace(3.5, 2.1, 10), np.linspace(3.4, 2.0, 10))
+    ended, running = diagnose(records), diagnose(records, Context(finished=False))
+    assert "when training ended at epoch 9" in ended.headline
+    assert running.headline.startswith("So far: ") and not any("ended" in finding.text for finding in running.findings)
+    assert "latest" in running.finding("BEST_IS_LAST").text and "Let it train on" in running.finding("BEST_IS_LAST").advice
+
+
+def test_a_sound_run_that_still_trains_is_not_called_converged():
+    running = diagnose(history(fall(2.0, 0.4, 4, 30), fall(2.1, 0.45, 4, 30)), Context(finished=False))
+    assert running.headline.startswith("So far: no fault found: ")
+
+
+def test_patience_is_judged_against_the_plan_while_the_run_trains():
+    records = history(fall(2.0, 0.4, 4, 5), fall(2.1, 0.45, 4, 5))
+    assert diagnose(records, Context(patience=7, max_epochs=50)).finding("EARLY_STOP_INACTIVE")
+    assert diagnose(records, Context(patience=7, max_epochs=50, finished=False)).finding("EARLY_STOP_INACTIVE") is None
+
+
 def test_rare_validation_is_judged_on_the_rows_that_have_it():
     val = [None if index % 5 else value for index, value in enumerate(fall(2.1, 0.5, 12, 60))]
     diagnosis = diagnose(history(fall(2.0, 0.4, 12, 60), val))
@@ -214,3 +260,29 @@ def test_known_classes_still_use_the_rules_that_need_them():
     records = history([2.9, 1.2, 0.9, 0.8, 0.7, 0.66, 0.64, 0.63, 0.62, 0.61], fall(1.5, 0.7, 2, 10))
     assert diagnose(records, Context(n_classes=4)).finding("HOT_START").evidence["classes"] == 4
     assert diagnose(records).finding("HOT_START") is None
+
+
+def test_without_a_validation_loss_no_sentence_speaks_of_one():
+    accuracy = fall(0.3, 0.94, 4, 30)
+    for found in (diagnose(history(fall(2.0, 0.4, 4, 30), None, None, accuracy)), diagnose(history(val_score=accuracy))):
+        assert found.verdict == "HEALTHY" and "validation error (1 - accuracy) fell" in found.headline
+        assert not any("validation loss" in finding.text for finding in found.findings)
+
+
+def test_a_task_solved_at_once_is_no_collapse_but_a_large_class_is():
+    solved = history(fall(0.05, 0.001, 4, 12), fall(0.04, 0.001, 4, 12), np.full(12, 1.0), np.full(12, 1.0))
+    assert diagnose(solved).verdict != "COLLAPSE"
+    rare = history(np.full(12, 0.2), np.full(12, 0.199), np.full(12, 0.95), np.full(12, 0.95))
+    assert diagnose(rare).verdict == "COLLAPSE"
+
+
+def test_a_case_or_two_of_thousands_do_not_hide_a_collapse():
+    accuracy = np.where(np.arange(10) % 2, 0.57409, 0.57389)
+    flat = np.linspace(0.869, 0.864, 10)
+    assert diagnose(history(flat, flat, fall(0.56, 0.5735, 2, 10), accuracy)).verdict == "COLLAPSE"
+    assert diagnose(history(fall(0.87, 0.2, 4, 10), flat, fall(0.57, 0.95, 4, 10), accuracy)).verdict != "COLLAPSE"
+
+
+def test_a_vanished_training_loss_that_halves_each_epoch_is_not_told_as_a_percentage():
+    found = diagnose(history([0.05, 0.04, 0.03, 0.018, 0.0014, 0.0012], [0.4, 0.08, 0.068, 0.067, 0.05, 0.043]))
+    assert found.verdict == "TOO_FEW_EPOCHS" and "was still falling when training ended" in found.headline

@@ -6,8 +6,11 @@ import csv
 import io
 import json
 import math
+import pickle
 import struct
+from collections import defaultdict
 
+import numpy as np
 import pytest
 
 from mammo_core.config import load_config
@@ -126,6 +129,14 @@ def test_hugging_face_state_gives_one_row_a_validation(tmp_path):
     assert history.known.planned_epochs == 6
 
 
+def test_a_hugging_face_state_without_evaluation_has_no_validation_loss(tmp_path):
+    steps = [{"epoch": 2.0 * (i + 1), "loss": loss, "learning_rate": 1e-5, "step": 500 * (i + 1)} for i, loss in enumerate(LOSS)]
+    for closing in ({"train_loss": 0.3, "train_runtime": 9.0}, {"train_loss": 0.3}):
+        log = [*steps, {"epoch": 10.0, "step": 2500, **closing}]
+        history = one(write(tmp_path / "trainer_state.json", json.dumps({"log_history": log})))
+        assert column(history, "train_loss") == LOSS and set(column(history, "val_loss")) == {None}
+
+
 def test_fastai_reads_missing_cells_error_rates_and_clock_times(tmp_path):
     rows = [(e, LOSS[e], "#na#" if e == 0 else VAL[e], round(1 - ACC[e], 3), f"00:{10 + e}") for e in range(5)]
     history = one(write(tmp_path / "history.csv", table("epoch,train_loss,valid_loss,error_rate,time", rows)))
@@ -235,6 +246,22 @@ def test_a_tensorboard_file_that_was_cut_off_keeps_its_whole_records(tmp_path):
     assert any("middle of a record" in fact for fact in history.facts)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[cnn s0] ep {e:2d}  train_loss {a}  val_acc {b}  (5s)  *best",
+        "Epoch {e} | train loss {a} | val acc {b}",
+        "2024-05-01 10:00:00 INFO Epoch {e}: train_loss={a} val_acc={b}",
+        "Ep. {e} - train loss: {a}, val acc: {b}",
+    ],
+)
+def test_lines_written_for_people_are_read_however_name_and_number_are_parted(tmp_path, line):
+    lines = [line.format(e=e + 1, a=LOSS[e], b=ACC[e]) for e in range(5)]
+    history = one(write(tmp_path / "log.txt", "Device: cuda\n" + "\n".join(lines) + "\ndone in 20 s\n"))
+    assert (column(history, "train_loss"), column(history, "val_acc")) == (LOSS, ACC)
+    assert history.source_epochs == [1, 2, 3, 4, 5]
+
+
 # ---- the reference setups --------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +286,28 @@ def test_a_results_folder_is_read_whole_with_what_its_other_files_say(tmp_path):
     assert history.known.planned_epochs == 20
     assert history.known.class_names == ("A", "B", "C", "D")
     assert history.known.n_val == 318
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_pickled_records_and_gathered_lists_are_read_and_anything_else_is_not_run(tmp_path, protocol):
+    gathered = defaultdict(list, {"train_loss": np.array(LOSS), "val_loss": [np.float64(value) for value in VAL]})
+    records = [{"epoch": e + 1, "train_loss": LOSS[e], "val_loss": np.float32(VAL[e])} for e in range(5)]
+    for name, content in (("a", gathered), ("b", records)):
+        write(tmp_path / name / "train_history.pkl", pickle.dumps(content, protocol))
+        assert column(one(tmp_path / name), "val_loss") == pytest.approx(VAL)
+    proof = tmp_path / "run"
+    write(tmp_path / "c" / "h.pkl", pickle.dumps({"train_loss": LOSS, "x": Touches(str(proof))}, protocol))
+    assert "cannot be read safely" in diagnose_path(tmp_path / "c")["error"] and not proof.exists()
+
+
+class Touches:
+    """Unpickled by the ordinary reader, it would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
 
 
 def test_a_folder_of_folds_gives_one_history_a_fold(tmp_path):
@@ -399,6 +448,28 @@ def test_an_accuracy_without_prefix_beside_prefixed_losses_is_validation(tmp_pat
     )
     assert column(history, "val_acc") == ACC
     assert column(history, "train_acc") == [None] * 5
+
+
+def test_a_final_test_value_and_the_parts_of_a_training_loss_are_no_validation(tmp_path):
+    rows = [(e, loss, loss / 3, loss / 2, "", 65536) for e, loss in enumerate(LOSS)]
+    rows[-1] = (*rows[-1][:4], 0.91, 65536)
+    history = one(write(tmp_path / "h.csv", table("epoch,train_loss,kl_loss,recon_loss,test_acc,loss_scale", rows)))
+    assert column(history, "train_loss") == LOSS
+    assert set(column(history, "val_loss") + column(history, "val_acc")) == {None}
+
+
+def test_a_reward_of_episodes_numbers_no_epochs(tmp_path):
+    path = write(
+        tmp_path / "h.csv", table("ep,ep_reward,train_loss,val_loss", zip(range(5), [3, 9, 4, 1, 7], LOSS, VAL, strict=True))
+    )
+    assert one(path).source_epochs == [0, 1, 2, 3, 4]
+    path = write(tmp_path / "g.csv", table("ep_reward,train_loss,val_loss", zip([3, 9, 4, 1, 7], LOSS, VAL, strict=True)))
+    assert one(path).source_epochs == [None] * 5 and not any(column(one(path), "resumed"))
+
+
+def test_an_epoch_column_that_never_counts_on_is_one_run(tmp_path):
+    history = one(write(tmp_path / "h.csv", table("epoch,loss,val_loss", [(0, a, a + 0.1) for a in LOSS])))
+    assert len(history.records) == 5 and {(r.model_extra or {}).get("segment", 0) for r in history.records} == {0}
 
 
 def test_text_that_wraps_numbers_is_unwrapped(tmp_path):

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from mammo_core.analysis.metrics import LOWER_IS_BETTER, TITLES
-from mammo_core.analysis.significance import compare_on_same_films, compare_values
-from mammo_core.analysis.variance import (
-    FEW_SEEDS,
-    VARYING_SETTINGS,
-    FinishedRun,
-    describe,
-    finished_runs,
-    highest_of,
-    mean_curve,
-    metric_names,
-    split_hash,
-)
+from mammo_core.analysis.answers import answer, metric_title
+from mammo_core.analysis.centres import centre_rows, split_gap
+from mammo_core.analysis.comparability import config_differences, group_warnings, pair_warnings
+from mammo_core.analysis.expectation import runs_for_half_width, sd_interval, smallest_visible_difference
+from mammo_core.analysis.groups import Group, highest_of, load_group, primary_metric, shared_metrics
+from mammo_core.analysis.model_tests import fold_tests, model_tests, q_test
+from mammo_core.analysis.pair_tests import holm, probability_of_superiority, welch
+from mammo_core.analysis.resampling import Resampled, difference, group_interval, resample
+from mammo_core.analysis.variance import describe, is_lower_better, mean_curve, metric_names
 from mammo_core.errors import DataError, MammoError
 from mammo_core.runs.history import history_frame
 from mammo_core.runs.run_dir import RunDir
-from mammo_core.runs.schema import HEADLINE_METRICS, MetricsFile, MetricValue
 from mammo_core.settings import RESEARCH_ONLY
 
 CURVES = (
@@ -38,35 +34,8 @@ CURVES = (
     "val_auc_ovr",
 )
 
-
-@dataclass(frozen=True)
-class Member:
-    """One finished run of a group, with its numbers on the films in question."""
-
-    finished: FinishedRun
-    metrics: Mapping[str, MetricValue]
-    predictions: pd.DataFrame | None
-    """``None`` where the run keeps none; then no paired test is possible."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs that differ in seed or fold only, under one name."""
-
-    name: str
-    members: tuple[Member, ...]
-    left_out: tuple[Mapping[str, str], ...]
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.members[0].finished.config.class_names if self.members else ()
-
-    @property
-    def task(self) -> str | None:
-        return self.members[0].finished.config.task if self.members else None
-
-    def values(self, metric: str) -> list[float | None]:
-        return [found.value if (found := member.metrics.get(metric)) else None for member in self.members]
+WANTED_HALF_WIDTH = 0.02
+"""Of the interval of a mean: the precision for which the number of runs is worked out."""
 
 
 def compare(groups: Mapping[str, Sequence[RunDir]], on: str = "val") -> dict[str, Any]:
@@ -75,16 +44,19 @@ def compare(groups: Mapping[str, Sequence[RunDir]], on: str = "val") -> dict[str
     Parameters
     ----------
     groups : mapping of name to runs
-        Usually one experiment each; unfinished runs are left out and listed.
+        Usually one experiment each; unfinished runs are left out and listed. Runs that another tool trained take part with the
+        numbers of their history.
     on : {"val", "test"}
         Which films the numbers come from; test numbers exist only where the run was evaluated on the test split.
 
     Returns
     -------
     dict
-        ``groups`` (``name, runs, n, metrics {m: mean, sd, ci_low, ci_high, values}`` and what they were measured on),
-        ``tests``, ``warnings``, ``answer`` (one sentence), ``primary_metric``, ``curves``, ``config_differences``. The interval
-        of a group is the 95 % t interval of the mean over its runs.
+        ``groups`` (``name, runs, n, kind, metrics {m: mean, sd, ci_low, ci_high, values, ...}`` and what they were measured on),
+        ``tests`` (one a pair and metric: runs x patients bootstrap), ``further_tests`` (Welch, folds, McNemar, DeLong),
+        ``superiority``, ``visibility``, ``centres``, ``split_gap``, ``warnings``, ``answer`` (one sentence), ``primary_metric``,
+        ``curves``, ``config_differences``. ``ci_low`` and ``ci_high`` of a group are the 95 % t interval of the mean over its
+        runs (for folds with Nadeau and Bengio's variance); ``films`` holds the interval over runs and patients.
 
     Raises
     ------
@@ -100,42 +72,28 @@ def compare(groups: Mapping[str, Sequence[RunDir]], on: str = "val") -> dict[str
             f"finished run with {on} metrics. Wait for a run to end, or evaluate it."
         )
     names = metric_names([member.metrics for group in usable for member in group.members])
-    primary = primary_metric(usable[0])
-    tests, obstacles = _tests(usable)
+    primary = primary_metric(usable)
+    resampled, obstacles = _resample_all(usable)
+    tests = _with_holm(list(_tests(usable, resampled)), primary)
+    superiority = list(_superiority(usable))
+    differences = config_differences(usable)
+    settings = [str(entry["setting"]) for entry in differences if entry["setting"] != "split"]
     return {
         "on": on,
         "primary_metric": primary,
-        "answer": answer(usable, tests, primary),
-        "groups": [_group_entry(group, names) for group in loaded],
+        "answer": answer(usable, tests, superiority, primary),
+        "groups": [_group_entry(group, names, resampled.get(group.name)) for group in loaded],
         "tests": tests,
-        "warnings": [*_warnings(loaded), *obstacles],
-        "config_differences": config_differences(usable),
+        "further_tests": list(_further_tests(usable, resampled)),
+        "superiority": superiority,
+        "visibility": list(_visibility(usable, primary)),
+        "centres": [row for group in usable for row in centre_rows(group)],
+        "split_gap": split_gap(usable, resampled, settings, primary if primary in _resampled_names(resampled) else "accuracy"),
+        "warnings": [*group_warnings(loaded), *pair_warnings(usable, resampled), *obstacles],
+        "config_differences": differences,
         "curves": {group.name: _curves(group) for group in usable},
         "notice": RESEARCH_ONLY,
     }
-
-
-def load_group(name: str, runs: Sequence[RunDir], on: str) -> Group:
-    """The finished runs of a group with their metrics on ``on``; the others under ``left_out`` with the reason."""
-    kept, left_out = finished_runs(runs)
-    members = []
-    for finished in kept:
-        try:
-            finished.run.history()  # its curve is drawn: a run whose history is damaged is left out as a whole
-            recorded = finished.run.metrics(on)
-            if recorded is None and on != "val":
-                left_out.append({"run": finished.run.id, "reason": f"not evaluated on {on} yet"})
-                continue
-            metrics = recorded.metrics if isinstance(recorded, MetricsFile) else finished.summary.metrics
-            members.append(Member(finished, metrics, finished.run.predictions(on)))
-        except MammoError as error:
-            left_out.append({"run": finished.run.id, "reason": str(error)})
-    return Group(name, tuple(members), tuple(left_out))
-
-
-def primary_metric(group: Group) -> str:
-    """The one metric the answer is about, fixed beforehand: quadratic kappa on an ordinal scale, else macro AUC."""
-    return "kappa_quadratic" if group.members[0].finished.config.ordinal else "auc_ovr_macro"
 
 
 def mean_curves(runs: Sequence[RunDir], column: str) -> pd.DataFrame:
@@ -143,146 +101,165 @@ def mean_curves(runs: Sequence[RunDir], column: str) -> pd.DataFrame:
     return mean_curve([history_frame(run.history()) for run in runs], column)
 
 
-def _group_entry(group: Group, names: Sequence[str]) -> dict[str, Any]:
-    metrics = {}
-    for name in names:
-        spread = describe(group.values(name), highest_of(name))
-        metrics[name] = {
-            "mean": spread.mean,
-            "sd": spread.sd,
-            "ci_low": spread.ci_low,
-            "ci_high": spread.ci_high,
-            "values": group.values(name),
-            "n": spread.n,
-        }
+def _resample_all(groups: Sequence[Group]) -> tuple[dict[str, Resampled], list[str]]:
+    found: dict[str, Resampled] = {}
+    obstacles = []
+    for group in groups:
+        if group.is_imported:
+            continue
+        try:
+            found[group.name] = resample(group)
+        except DataError as error:
+            obstacles.append(f"{group.name} cannot be resampled, so its intervals know of training chance only ({error})")
+    return found, obstacles
+
+
+def _resampled_names(resampled: Mapping[str, Resampled]) -> set[str]:
+    return {name for one in resampled.values() for name in one.values}
+
+
+# ---- one group ------------------------------------------------------------------------------------------------------------
+
+
+def _group_entry(group: Group, names: Sequence[str], resampled: Resampled | None) -> dict[str, Any]:
     runs = [member.finished for member in group.members]
-    predictions = [member.predictions for member in group.members]
+    tables = [member.predictions for member in group.members]
     return {
         "name": group.name,
+        "kind": group.kind,
         "runs": [finished.run.id for finished in runs],
         "n": len(runs),
-        "metrics": metrics,
+        "metrics": {name: _metric_entry(group, name, resampled) for name in names},
         "seeds": [finished.config.seed for finished in runs],
         "folds": [finished.config.fold for finished in runs],
-        "best_epochs": [finished.summary.best_epoch for finished in runs],
-        "films": [None if table is None else len(table) for table in predictions],
+        "best_epochs": [finished.best_epoch for finished in runs],
+        "imported": [finished.imported for finished in runs],
+        "films": [None if table is None else len(table) for table in tables],
+        "patients": None if resampled is None else resampled.patients,
         "task": group.task,
         "class_names": list(group.class_names),
-        "split_sha256": [split_hash(finished.run) for finished in runs],
+        "dataset": sorted({finished.config.dataset for finished in runs} - {""}),
+        "split": sorted({finished.config.split for finished in runs} - {""}),
+        "scheme": group.split_record.get("scheme"),
+        "split_sha256": list(group.split_hashes),
         "left_out": [dict(entry) for entry in group.left_out],
     }
 
 
+def _metric_entry(group: Group, name: str, resampled: Resampled | None) -> dict[str, Any]:
+    ratio = group.test_to_train if group.has_folds else 0.0
+    spread = describe(group.values(name), highest_of(name), ratio or 0.0)
+    folds = "; variance stretched for the training films that folds share (Nadeau and Bengio)" if ratio else ""
+    entry: dict[str, Any] = {
+        "mean": spread.mean,
+        "sd": spread.sd,
+        "ci_low": spread.ci_low,
+        "ci_high": spread.ci_high,
+        "values": group.values(name),
+        "n": spread.n,
+        "prediction_low": spread.prediction_low,
+        "prediction_high": spread.prediction_high,
+        "sd_interval": None if spread.sd is None else sd_interval(spread.sd, spread.n),
+        "population_sd": spread.population_sd,
+        "method": f"mean over {spread.n} run(s), SD (n-1), 95 % t interval of the mean{folds}",
+        "films": None,
+    }
+    if resampled is not None and name in resampled.values:
+        entry["films"] = group_interval(resampled, name)
+    return entry
+
+
 def _curves(group: Group) -> dict[str, list[dict[str, Any]]]:
-    frames = [history_frame(member.finished.run.history()) for member in group.members]
-    tables = {column: mean_curve(frames, column) for column in CURVES}
+    tables = {column: mean_curve([member.history for member in group.members], column) for column in CURVES}
     return {column: _records(table) for column, table in tables.items() if len(table)}
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [
-        {"epoch": int(e), "mean": m, "sd": None if s != s else s, "n": int(n)} for e, m, s, n in table.itertuples(index=False)
+        {"epoch": int(e), "mean": m, "sd": None if math.isnan(s) else s, "n": int(n)}
+        for e, m, s, n in table.itertuples(index=False)
     ]
 
 
-# ---- may they be compared -------------------------------------------------------------------------------------------------
+# ---- pairs of groups ------------------------------------------------------------------------------------------------------
 
 
-def _warnings(groups: Sequence[Group]) -> list[str]:
-    usable = [group for group in groups if group.members]
-    warnings = []
-    for group in groups:
-        if group.left_out:
-            listed = "; ".join(f"{entry['run'].rpartition('/')[2]} ({entry['reason']})" for entry in group.left_out)
-            warnings.append(f"{group.name}: {len(group.left_out)} run(s) left out: {listed}.")
-        if 0 < len(group.members) < FEW_SEEDS:
-            warnings.append(f"{group.name}: {len(group.members)} run(s), descriptive only; {FEW_SEEDS} or more judge the spread.")
-        warnings += _best_epoch_warning(group)
-    if len({group.task for group in usable}) > 1:
-        warnings.append(f"The groups learnt different tasks ({', '.join(f'{g.name}: {g.task}' for g in usable)}).")
-    if len({group.class_names for group in usable}) > 1:
-        warnings.append("The groups have different classes, so their numbers do not mean the same.")
-    hashes = [{split_hash(member.finished.run) for member in group.members} for group in usable]
-    if any(other != hashes[0] for other in hashes[1:]):
-        warnings.append("The groups used different splits: each number comes from its own films.")
-    return warnings
+def _pairs(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
+    """Pairs whose numbers mean the same."""
+    return ((a, b) for a, b in itertools.combinations(groups, 2) if a.class_names == b.class_names)
 
 
-def _best_epoch_warning(group: Group) -> list[str]:
-    last = [member for member in group.members if member.finished.summary.best_epoch >= member.finished.summary.epochs_run]
-    if not last:
-        return []
+def _tests(groups: Sequence[Group], resampled: Mapping[str, Resampled]) -> Iterator[dict[str, Any]]:
+    for a, b in _pairs(groups):
+        names = {"a": a.name, "b": b.name}
+        if a.name in resampled and b.name in resampled:
+            for metric in resampled[a.name].values:
+                yield names | difference(resampled[a.name], resampled[b.name], metric)
+            continue
+        for metric in shared_metrics([a, b]):
+            found = welch(a.values(metric), b.values(metric))
+            if found is not None:
+                sizes = {"n_a": len(a.members), "n_b": len(b.members)}
+                yield names | {"metric": metric, **found, "paired": False, "patients_only": None, **sizes}
+
+
+def _with_holm(tests: list[dict[str, Any]], primary: str) -> list[dict[str, Any]]:
+    """Adds ``family``: the primary metric of all pairs is tested with Holm's correction (``p_holm``), the rest is exploration."""
+    adjusted = iter(holm([test["p"] for test in tests if test["metric"] == primary]))
     return [
-        f"{group.name}: the best epoch is the last one in {len(last)} of {len(group.members)} runs; they may not have converged, "
-        "and longer training could change the order."
+        test
+        | ({"family": "primary", "p_holm": next(adjusted)} if test["metric"] == primary else {"family": "other", "p_holm": None})
+        for test in tests
     ]
 
 
-def config_differences(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Settings whose values are not the same in all groups: ``{"setting", "values": {group: [...]}}``."""
-    rows = {group.name: [member.finished.config.to_dict() for member in group.members] for group in groups}
-    keys = [key for key in next(iter(rows.values()))[0] if key not in VARYING_SETTINGS]
-    found = []
-    for key in keys:
-        values = {name: _distinct([row[key] for row in configs]) for name, configs in rows.items()}
-        if any(value != next(iter(values.values())) for value in values.values()):
-            found.append({"setting": key, "values": values})
-    return found
+def _further_tests(groups: Sequence[Group], resampled: Mapping[str, Resampled]) -> Iterator[dict[str, Any]]:
+    for a, b in _pairs(groups):
+        names = {"a": a.name, "b": b.name}
+        if a.has_folds and b.has_folds:
+            yield from (names | found for found in fold_tests(a, b, shared_metrics([a, b])))
+        else:
+            for metric in shared_metrics([a, b]):
+                found = welch(a.values(metric), b.values(metric))
+                if found is not None:
+                    yield names | {"metric": metric, **found}
+        if a.name in resampled and b.name in resampled:
+            yield from (names | found for found in model_tests(resampled[a.name], resampled[b.name]))
+    single = [resampled[group.name] for group in groups if group.name in resampled and len(group.members) == 1]
+    found_q = q_test(single)
+    if found_q is not None:
+        yield {"a": ", ".join(group.name for group in groups if len(group.members) == 1), "b": "", **found_q}
 
 
-def _distinct(values: Sequence[Any]) -> list[Any]:
-    return [value for index, value in enumerate(values) if value not in values[:index]]
+def _superiority(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
+    for a, b in _pairs(groups):
+        for metric in shared_metrics([a, b]):
+            lower = is_lower_better(metric)
+            found = probability_of_superiority(a.values(metric), b.values(metric), lower_is_better=lower)
+            if found is not None:
+                yield {"a": a.name, "b": b.name, "metric": metric, **found}
 
 
-# ---- tests and the answer -------------------------------------------------------------------------------------------------
-
-
-def _tests(groups: Sequence[Group]) -> tuple[list[dict[str, Any]], list[str]]:
-    tests: list[dict[str, Any]] = []
-    obstacles: list[str] = []
-    for index, a in enumerate(groups):
-        for b in groups[index + 1 :]:
-            found, obstacle = _test_pair(a, b)
-            tests += found
-            obstacles += [obstacle] if obstacle else []
-    return tests, obstacles
-
-
-def _test_pair(a: Group, b: Group) -> tuple[list[dict[str, Any]], str | None]:
-    if a.class_names != b.class_names:
-        return [], f"{a.name} and {b.name} have different classes and are not tested against each other."
-    names = {"a": a.name, "b": b.name}
-    try:
-        found = compare_on_same_films([m.predictions for m in a.members], [m.predictions for m in b.members], a.class_names)
-        return [names | entry for entry in found], None
-    except DataError as error:
-        welch = [compare_values(metric, a.values(metric), b.values(metric)) for metric in HEADLINE_METRICS]
-        reason = f"{a.name} and {b.name} were not measured on the same films, so no paired test is possible ({error})"
-        return [names | entry for entry in welch if entry is not None], reason
-
-
-def answer(groups: Sequence[Group], tests: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """Which group is ahead in the primary metric, by how much, and whether the runs can tell."""
-    title = TITLES[metric]
-    ranked = [(spread.mean, group) for group in groups if (spread := describe(group.values(metric))).mean is not None]
-    ranked.sort(key=lambda pair: pair[0] or 0.0, reverse=metric not in LOWER_IS_BETTER)
-    if not ranked:
-        return f"{title} is undefined in every group."
-    first, *others = [group for _, group in ranked]
-    if not others:
-        return f"{first.name}: {title} {describe(first.values(metric)).text()}."
-    second = others[0]
-    test = next((t for t in tests if t["metric"] == metric and {t["a"], t["b"]} == {first.name, second.name}), None)
-    lead = abs((ranked[0][0] or 0.0) - (ranked[1][0] or 0.0))
-    ahead = f"{first.name} is ahead of {second.name} in {title} by {lead:.3f}"
-    if test is None or test["ci_low"] is None:
-        return f"{ahead}; nothing here can tell whether that is more than chance."
-    low, high = (test["ci_low"], test["ci_high"]) if test["a"] == first.name else (-test["ci_high"], -test["ci_low"])
-    interval = f"95 % interval {low:.3f} to {high:.3f}"
-    if low <= 0:
-        return f"{ahead}, but these runs cannot tell them apart: {interval}."
-    if not test["paired"]:
-        return f"{ahead} ({interval}), but on different films: a description, not a test."
-    if min(len(first.members), len(second.members)) < FEW_SEEDS:
-        return f"{ahead} ({interval}); with fewer than {FEW_SEEDS} runs each, take it as a description."
-    return f"{first.name} is better than {second.name} in {title} by {lead:.3f}: {interval}."
+def _visibility(groups: Sequence[Group], metric: str) -> Iterator[dict[str, Any]]:
+    """What so many runs can show at all, from their own SD."""
+    for group in groups:
+        spread = describe(group.values(metric))
+        if spread.sd is None or group.has_folds:
+            continue
+        visible = smallest_visible_difference(spread.sd, spread.n, spread.n)
+        needed = runs_for_half_width(spread.sd, WANTED_HALF_WIDTH)
+        more = "more than 200 runs" if needed is None else f"{needed} runs"
+        yield {
+            "group": group.name,
+            "metric": metric,
+            "n": spread.n,
+            "sd": spread.sd,
+            "smallest_difference": visible,
+            "runs_for_half_width": needed,
+            "half_width": WANTED_HALF_WIDTH,
+            "text": (
+                f"{group.name}: with {spread.n} runs a side and this SD ({spread.sd:.3f}) only differences in "
+                f"{metric_title(metric)} above {visible:.2f} can be seen in four of five tries; a mean known to "
+                f"± {WANTED_HALF_WIDTH} takes {more}."
+            ),
+        }

@@ -14,8 +14,9 @@ import pandas as pd
 from mammo_core.analysis.metrics import LOWER_IS_BETTER
 from mammo_core.config import SCHEMA_VERSION, TrainConfig
 from mammo_core.errors import MammoError
+from mammo_core.runs.history import best_epoch
 from mammo_core.runs.run_dir import RunDir, experiment_runs, is_readable
-from mammo_core.runs.schema import HEADLINE_METRICS, Summary
+from mammo_core.runs.schema import HEADLINE_METRICS, EpochRecord, MetricValue
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import sha256_of, write_json
 
@@ -55,15 +56,21 @@ class Spread:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
-def describe(values: Sequence[float | None], highest: float = math.inf) -> Spread:
+def describe(values: Sequence[float | None], highest: float = math.inf, shared: float = 0.0) -> Spread:
     """Mean, SD and intervals of the defined values (``None`` and NaN are left out and not counted).
 
-    ``highest`` caps the upper ends of the intervals: a t interval knows nothing of a metric that ends at 1.
+    Parameters
+    ----------
+    highest : float
+        Caps the upper ends of the intervals: a t interval knows nothing of a metric that ends at 1.
+    shared : float
+        For folds, films judged over films learnt from: folds share training films, so the variance of their mean is
+        ``s^2 (1/n + shared)``. 0 for seeds.
 
     Source
     ------
     Interval of the mean: ``mean ± t(0.975, n-1) s / sqrt(n)``; for one new value: ``mean ± t(0.975, n-1) s sqrt(1 + 1/n)``
-    (Student; both assume values that scatter about normally).
+    (Student; both assume values that scatter about normally). Folds: Nadeau and Bengio (2003), doi:10.1023/A:1024068626366.
 
     Examples
     --------
@@ -78,7 +85,7 @@ def describe(values: Sequence[float | None], highest: float = math.inf) -> Sprea
 
     mean, sd = float(np.mean(defined)), float(np.std(defined, ddof=1))
     t = float(stdtrit(n - 1, 0.975))
-    half_mean, half_new = t * sd / math.sqrt(n), t * sd * math.sqrt(1 + 1 / n)
+    half_mean, half_new = t * sd * math.sqrt(1 / n + shared), t * sd * math.sqrt(1 + 1 / n)
     return Spread(
         values=defined,
         n=n,
@@ -113,18 +120,24 @@ def mean_curve(frames: Sequence[pd.DataFrame], column: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run that can be counted: its configuration and what came of it."""
+    """A run that can be counted: its configuration and what came of it. All numbers are those of its best epoch."""
 
     run: RunDir
     config: TrainConfig
-    summary: Summary
+    best_epoch: int
+    epochs_run: int
+    metrics: Mapping[str, MetricValue]
+    """On the validation films."""
+    val_loss: float | None
+    stop_reason: str | None
+    imported: bool = False
 
 
 def finished_runs(runs: Sequence[RunDir]) -> tuple[list[FinishedRun], list[dict[str, str]]]:
     """Split runs into those that finished and those left out, each with its reason (``{"run", "reason"}``).
 
     A second run with the seed, fold and settings of an earlier one repeats it digit for digit; it would shrink the SD without
-    adding anything, so only the first counts.
+    adding anything, so only the first counts. Of runs that another tool trained the settings are not known, so all count.
     """
     kept: list[FinishedRun] = []
     left_out: list[dict[str, str]] = []
@@ -134,12 +147,18 @@ def finished_runs(runs: Sequence[RunDir]) -> tuple[list[FinishedRun], list[dict[
         except MammoError as error:
             left_out.append({"run": run.id, "reason": str(error)})
             continue
-        twin = next((other for other in kept if other.config == finished.config and other.run.experiment == run.experiment), None)
+        twin = next((other for other in kept if _is_repeated(other, finished)), None)
         if twin is not None:
             left_out.append({"run": run.id, "reason": f"same seed, fold and settings as {twin.run.name}, so it adds nothing"})
         else:
             kept.append(finished)
     return kept, left_out
+
+
+def _is_repeated(one: FinishedRun, other: FinishedRun) -> bool:
+    if one.imported or other.imported:
+        return False
+    return one.config == other.config and one.run.experiment == other.run.experiment
 
 
 def _finished(run: RunDir) -> FinishedRun:
@@ -148,10 +167,44 @@ def _finished(run: RunDir) -> FinishedRun:
         status = run.status()
         progress = f" at epoch {status.epoch} of {status.epochs}" if status else ""
         raise MammoError(f"{state}{progress}, not finished")
+    if run.import_file.exists():
+        return _imported(run)
     summary = run.summary()
     if summary is None:
         raise MammoError("finished, but its summary.json is missing")
-    return FinishedRun(run, run.config(), summary)
+    best, count = summary.best_epoch, summary.epochs_run
+    return FinishedRun(run, run.config(), best, count, summary.metrics, summary.val_loss, summary.stop_reason)
+
+
+IMPORTED_METRICS = {
+    "accuracy": "val_acc",
+    "balanced_accuracy": "val_balanced_acc",
+    "kappa_quadratic": "val_kappa_quadratic",
+    "macro_f1": "val_macro_f1",
+    "auc_ovr_macro": "val_auc_ovr",
+    "val_loss": "val_loss",
+}
+"""Metric -> where the history of another tool may hold it."""
+
+
+def _imported(run: RunDir) -> FinishedRun:
+    """A run of another tool, whose only numbers are those of its history."""
+    records = run.history()
+    best = best_epoch(records) or _most_accurate(records)
+    if best is None:
+        raise MammoError("imported, but its history holds neither a validation loss nor a validation accuracy")
+    how = f"as the other tool recorded it at epoch {best.epoch}; no interval, since its predictions are not at hand"
+    metrics = {
+        name: MetricValue(value=value, method=how)
+        for name, column in IMPORTED_METRICS.items()
+        if (value := getattr(best, column)) is not None
+    }
+    return FinishedRun(run, run.config(), best.epoch, len(records), metrics, best.val_loss, None, imported=True)
+
+
+def _most_accurate(records: Sequence[EpochRecord]) -> EpochRecord | None:
+    judged = [record for record in records if record.val_acc is not None]
+    return max(judged, key=lambda record: (record.val_acc, -record.epoch)) if judged else None
 
 
 def summarise_experiment(runs: Sequence[RunDir]) -> dict[str, Any]:
@@ -161,7 +214,7 @@ def summarise_experiment(runs: Sequence[RunDir]) -> dict[str, Any]:
     ``seeds and folds``; runs that did not finish are listed under ``left_out`` with the reason.
     """
     kept, left_out = finished_runs(runs)
-    names = metric_names([finished.summary.metrics for finished in kept])
+    names = metric_names([finished.metrics for finished in kept])
     folds = {finished.config.fold for finished in kept} - {None}
     seeds = {finished.config.seed for finished in kept}
     return {
@@ -203,21 +256,20 @@ def write_experiment_summary(workspace: Workspace, experiment: str) -> list[Path
 
 
 def _run_entry(finished: FinishedRun, names: Sequence[str]) -> dict[str, Any]:
-    summary = finished.summary
     return {
         "run": finished.run.name,
         "seed": finished.config.seed,
         "fold": finished.config.fold,
-        "best_epoch": summary.best_epoch,
-        "epochs_run": summary.epochs_run,
-        "stop_reason": summary.stop_reason,
-        "val_loss": summary.val_loss,
+        "best_epoch": finished.best_epoch,
+        "epochs_run": finished.epochs_run,
+        "stop_reason": finished.stop_reason,
+        "val_loss": finished.val_loss,
         "metrics": {name: _value(finished, name) for name in names},
     }
 
 
 def _value(finished: FinishedRun, name: str) -> float | None:
-    metric = finished.summary.metrics.get(name)
+    metric = finished.metrics.get(name)
     return metric.value if metric else None
 
 
@@ -229,7 +281,12 @@ def metric_names(tables: Sequence[Mapping[str, object]]) -> list[str]:
 
 def highest_of(metric: str) -> float:
     """The largest value a metric can take."""
-    return math.inf if metric in LOWER_IS_BETTER else 1.0
+    return math.inf if is_lower_better(metric) else 1.0
+
+
+def is_lower_better(metric: str) -> bool:
+    """Whether a smaller value of the metric is the better one."""
+    return metric in LOWER_IS_BETTER or metric == "val_loss"
 
 
 def experiment_warnings(kept: Sequence[FinishedRun], has_folds: bool) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mammo_core.analysis.metrics import TITLES
+from mammo_core.analysis.answers import metric_title
 from mammo_core.analysis.variance import describe, mean_curve
 from mammo_core.report.panels import Panel, Series, end_names, hover, value_range
 from mammo_core.report.spec import Chart, Spec, at, by_series, category, layered, number, records, rows, tooltip
@@ -143,7 +143,7 @@ def metric_dots(groups: Sequence[Mapping[str, Any]], metrics: Sequence[str] = HE
 
 def _dot_panel(groups: Sequence[Mapping[str, Any]], metric: str, width: int) -> Spec:
     found = {str(group["name"]): group["metrics"].get(metric, {"values": []}) for group in groups}
-    title, order, colours = TITLES.get(metric, metric), list(found), run_colours(list(found))
+    title, order, colours = metric_title(metric), list(found), run_colours(list(found))
     dots = [{"group": n, "value": v} for n, cell in found.items() for v in cell["values"] if v is not None]
     means = [
         {
@@ -186,7 +186,69 @@ def dots_finding(groups: Sequence[Mapping[str, Any]], metrics: Sequence[str]) ->
     sentences = []
     for metric in metrics:
         cells = [(group["name"], group["metrics"].get(metric, {"values": []})["values"]) for group in groups]
-        sentences.append(
-            f"{TITLES.get(metric, metric)}: " + ", ".join(f"{name} {describe(values).text()}" for name, values in cells)
-        )
+        sentences.append(f"{metric_title(metric)}: " + ", ".join(f"{name} {describe(values).text()}" for name, values in cells))
     return ". ".join(sentences) + "."
+
+
+# ---- differences ----------------------------------------------------------------------------------------------------------
+
+
+def difference_chart(tests: Sequence[Mapping[str, Any]], width: int = 300) -> Chart:
+    """Every difference as a dot with its 95 % interval, against a line at 0; one row a pair and metric.
+
+    ``tests`` is the ``tests`` list of ``compare``; entries without an interval are left out. Intervals that leave out 0 are
+    drawn filled, the others open, so that the finding does not hang on colour.
+    """
+    drawn = [test for test in tests if test["difference"] is not None and test["ci_low"] is not None]
+    several = len({(test["a"], test["b"]) for test in drawn}) > 1
+    table = [
+        {
+            "row": f"{test['a']} - {test['b']}: {metric_title(test['metric'])}" if several else metric_title(test["metric"]),
+            "value": test["difference"],
+            "low": test["ci_low"],
+            "high": test["ci_high"],
+            "text": f"{test['difference']:+.3f} ({test['ci_low']:+.3f} to {test['ci_high']:+.3f})",
+            "clear": not test["ci_low"] <= 0 <= test["ci_high"],
+        }
+        for test in drawn
+    ]
+    ends = [entry[key] for entry in table for key in ("low", "high")] + [0.0]
+    scale = {"domain": list(value_range(ends, least_span=0.02)), "nice": False, "zero": False}
+    title = f"{drawn[0]['a']} - {drawn[0]['b']}" if drawn and not several else "Difference"
+    quiet = {"ticks": False, "domain": False, "grid": True, "minExtent": 0, "maxExtent": 260, "labelLimit": 250}
+    place = {
+        "x": number("value", title=title, scale=scale),
+        "y": category("row", sort=[str(entry["row"]) for entry in table], title=None, axis=quiet),
+        "tooltip": tooltip(("row", "Metric", ""), ("text", "Difference (95 %)", "")),
+    }
+    colour = run_colours(["difference"])["difference"]
+    words = {"type": "text", "style": "label", "align": "left", "baseline": "middle", "dx": 8}
+    dot = {"type": "point", "style": "mean-dot", "color": colour}
+    parts: list[Spec] = [
+        {"data": records([{"zero": 0.0}]), "mark": {"type": "rule", "style": "guide"}, "encoding": {"x": number("zero")}},
+        {
+            "data": records(table),
+            "mark": {"type": "rule", "style": "interval", "color": colour},
+            "encoding": {**place, "x": number("low", title=title, scale=scale), "x2": {"field": "high"}},
+        },
+        {"data": records(entry for entry in table if entry["clear"]), "mark": dot, "encoding": place},
+        {
+            "data": records(e for e in table if not e["clear"]),
+            "mark": {**dot, "style": "open-dot", "filled": False},
+            "encoding": place,
+        },
+        {"data": records(table), "mark": words, "encoding": {"x": at(width), "y": place["y"], "text": category("text")}},
+    ]
+    return Chart(layered(parts, width, max(1, len(table)) * 26, description=difference_finding(drawn)))
+
+
+def difference_finding(tests: Sequence[Mapping[str, Any]]) -> str:
+    """Every difference with its interval."""
+    if not tests:
+        return "No difference has an interval."
+    cells = [
+        f"{test['a']} - {test['b']} in {metric_title(test['metric'])} {test['difference']:+.3f} "
+        f"({test['ci_low']:+.3f} to {test['ci_high']:+.3f})"
+        for test in tests
+    ]
+    return f"Differences with 95 % intervals: {'; '.join(cells)}."

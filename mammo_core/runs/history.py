@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mammo_core.runs.schema import EpochRecord
 
 RECALL_PREFIX = "val_recall_"
 SHARE_PREFIX = "predicted_share_"
+FLAGS = frozenset({"is_best", "resumed", "non_finite"})
 
 
 def history_frame(records: Sequence[EpochRecord]) -> pd.DataFrame:
@@ -17,19 +20,27 @@ def history_frame(records: Sequence[EpochRecord]) -> pd.DataFrame:
 
     Undefined numbers are NaN (float64 columns), as pandas and Altair expect.
     """
-    rows = []
-    for record in records:
-        row = record.model_dump(exclude={"val_recall", "predicted_share"})
-        row |= {f"{RECALL_PREFIX}{name}": value for name, value in record.val_recall.items()}
-        row |= {f"{SHARE_PREFIX}{name}": value for name, value in record.predicted_share.items()}
-        rows.append(row)
-    frame = pd.DataFrame(rows, columns=None if rows else list(EpochRecord.model_fields))
-    if frame.empty:
-        return frame
-    frame = frame.drop_duplicates("epoch", keep="last").sort_values("epoch", ignore_index=True)
-    flags = ["is_best", "resumed", "non_finite"]
-    numbers = [column for column in frame.columns if column not in {"epoch", *flags}]
-    return frame.astype({column: "float64" for column in numbers if frame[column].map(_is_number).all()})
+    if not records:
+        return pd.DataFrame(columns=list(EpochRecord.model_fields))
+    plain = [name for name in EpochRecord.model_fields if name not in ("val_recall", "predicted_share")]
+    extra = dict.fromkeys(key for record in records for key in record.model_extra or ())
+    columns = {name: [getattr(record, name) for record in records] for name in plain}
+    columns |= {name: [(record.model_extra or {}).get(name) for record in records] for name in extra}
+    for prefix, parts in (
+        (RECALL_PREFIX, [record.val_recall for record in records]),
+        (SHARE_PREFIX, [record.predicted_share for record in records]),
+    ):
+        names = dict.fromkeys(name for part in parts for name in part)
+        columns |= {f"{prefix}{name}": [part.get(name) for part in parts] for name in names}
+    frame = pd.DataFrame({name: _column(name, values) for name, values in columns.items()})
+    return frame.drop_duplicates("epoch", keep="last").sort_values("epoch", ignore_index=True)
+
+
+def _column(name: str, values: Sequence[Any]) -> Any:
+    """Numbers as float64 with NaN for undefined ones; epochs, flags and texts as they are."""
+    if name == "epoch" or name in FLAGS or not all(_is_number(value) for value in values):
+        return values
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def _is_number(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from mammo_core.settings import Workspace
 
 T = TypeVar("T")
 Stamp = tuple[tuple[int, int] | None, ...]
+
+CARD_FILES = tuple(getattr(RunDir(Path()), f"{name}_file").name for name in ("status", "summary", "config", "notes", "stop"))
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,7 @@ def list_cards(workspace: Workspace, *, archived: bool = False) -> list[RunCard]
 
 
 def _card(run: RunDir) -> RunCard:
-    files = (run.status_file, run.summary_file, run.config_file, run.notes_file, run.stop_file)
-    stamp = tuple(_stamp(path) for path in files)
+    stamp = _stamp(run)
     with _lock:
         known = _cards.get(run.path)
     if known and known[0] == stamp and not _may_have_died(known[1]):
@@ -72,9 +74,15 @@ def _card(run: RunDir) -> RunCard:
     return card
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(run: RunDir) -> Stamp:
+    """Time and size of the files that a card is made of; by plain text paths, which take half the time of ``Path`` objects."""
+    folder = f"{run.path}{os.sep}"
+    return tuple(_stamp_of(folder + name) for name in CARD_FILES)
+
+
+def _stamp_of(path: str) -> tuple[int, int] | None:
     try:
-        status = path.stat()
+        status = os.stat(path)
     except FileNotFoundError:
         return None
     return status.st_mtime_ns, status.st_size

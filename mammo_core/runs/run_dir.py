@@ -25,6 +25,8 @@ from mammo_core.storage import check_name, is_allowed_name, is_locked, read_json
 DEAD_AFTER_SECONDS = 30.0
 """A run whose lock is free is called interrupted only when its heartbeat is older than this."""
 
+EPOCH_RECORDS = pydantic.TypeAdapter(list[EpochRecord])
+
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
@@ -120,6 +122,11 @@ class RunDir:
         return self.path / "notes.json"
 
     @property
+    def import_file(self) -> Path:
+        """Stands only in runs that another tool trained: source, repairs, and what its files say of the run."""
+        return self.path / "import.json"
+
+    @property
     def lock_file(self) -> Path:
         return self.path / ".run.lock"
 
@@ -173,12 +180,11 @@ class RunDir:
             The file is not a list of epoch records.
         """
         try:
-            raw = read_json(self.history_file)
+            return EPOCH_RECORDS.validate_json(self.history_file.read_bytes())
         except FileNotFoundError:
             return []
-        try:
-            return pydantic.TypeAdapter(list[EpochRecord]).validate_python(raw)
         except pydantic.ValidationError as error:
+            read_json(self.history_file)  # says it better where the file is no JSON at all
             raise CorruptRunFile(
                 f"{self.id}/{self.history_file.name} is not a list of epoch records ({_first_problem(error)}). "
                 "The checkpoints beside it are unaffected; resume the run to write it anew, or delete it."

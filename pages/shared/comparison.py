@@ -11,25 +11,43 @@ from mammo_core.analysis.compare import compare
 from mammo_core.runs.listing import RunCard
 from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import Workspace, open_workspace
+from pages.shared.choice import choose
 from pages.shared.frame import STATE_SIGNS, plain
 from pages.shared.glossary import explain
 from pages.shared.run_files import Stamp, stamp
 from pages.shared.run_picker import pick_names
 
 PARTS = {"val": "validation films", "test": "test films"}
+GROUPINGS = {"experiments": "Experiments", "runs": "Single runs"}
+MOST_GROUPS = 8
+"""As many as there are colours; more lines and rows are no longer told apart."""
 LONGEST_NAME = 28
 """Letters of a group's name in a figure."""
 Groups = Mapping[str, Sequence[RunCard]]
 
 
 def choose_groups(cards: Sequence[RunCard]) -> dict[str, list[RunCard]]:
-    """Experiments as groups; each shows its runs, and any of them can be left out, which is then said."""
+    """Experiments as groups, whose runs can be left out visibly; or single runs, each a group of its own."""
+    by = choose("Compare", GROUPINGS, "compare_by")
+    groups = _experiments(cards) if by == "experiments" else _single_runs(cards)
+    if len(groups) > MOST_GROUPS:
+        st.warning(f"{len(groups)} groups are chosen; the first {MOST_GROUPS} are compared.", icon=":material/warning:")
+    return dict(list(groups.items())[:MOST_GROUPS])
+
+
+def _experiments(cards: Sequence[RunCard]) -> dict[str, list[RunCard]]:
     by_experiment: dict[str, dict[str, RunCard]] = {}
     for card in cards:
         by_experiment.setdefault(card.run.experiment, {})[card.run.name] = card
     finished = [name for name, runs in by_experiment.items() if any(card.state == "finished" for card in runs.values())]
     chosen = pick_names("Groups (experiments)", list(by_experiment), "compare_group", finished[:2])
     return {name: _choose_runs(name, by_experiment[name]) for name in chosen}
+
+
+def _single_runs(cards: Sequence[RunCard]) -> dict[str, list[RunCard]]:
+    by_id = {card.id: card for card in cards}
+    finished = [run_id for run_id, card in by_id.items() if card.state == "finished"]
+    return {run_id: [by_id[run_id]] for run_id in pick_names("Runs", list(by_id), "compare_run", finished[:2])}
 
 
 def _choose_runs(name: str, runs: Mapping[str, RunCard]) -> list[RunCard]:
@@ -71,18 +89,6 @@ def _compared(home: str, groups: tuple[tuple[str, tuple[str, ...]], ...], on: st
     return compare({name: [find_run(workspace, run_id) for run_id in runs] for name, runs in groups}, on)
 
 
-def measured_on(result: Mapping[str, Any]) -> str:
-    """Which films the numbers come from: part, count and split of each group."""
-    words = []
-    for group in result["groups"]:
-        films = sorted({count for count in group["films"] if count is not None})
-        splits = sorted({str(value)[:8] for value in group["split_sha256"] if value})
-        if group["n"]:
-            counted = " or ".join(map(str, films)) or "unknown"
-            words.append(f"{group['name']}: {counted} films, split {' and '.join(splits) or 'unknown'}")
-    return f"Measured on the {PARTS[result['on']]}, at each run's best epoch. {'; '.join(words)}."
-
-
 def short_names(names: Iterable[str]) -> dict[str, str]:
     """Name -> what figures call it: long ones cut, so that they fit beside a plot, and still told apart."""
     shown: dict[str, str] = {}
@@ -96,4 +102,5 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 def figure_note(result: Mapping[str, Any]) -> str:
     """What a figure of this comparison keeps inside."""
     runs = ", ".join(run for group in result["groups"] for run in group["runs"])
-    return f"Runs {runs}; {PARTS[result['on']]}; SD (n-1); not smoothed"
+    counts = ", ".join(f"{group['name']} n = {group['n']}" for group in result["groups"])
+    return f"Runs {runs}; {counts}; {PARTS[result['on']]}; SD (n-1); not smoothed"

@@ -34,6 +34,8 @@ GLOSSARY: dict[str, str] = {
     "weights": "What a network has learnt. Starting from ImageNet weights (everyday photographs) needs far fewer films.",
     "validation loss": "How wrong the model is on the validation films; lower is better. The best epoch has the lowest.",
     "best epoch": "The epoch with the lowest validation loss. Its weights are kept, and all numbers are read there.",
+    "smoothing": "Smoothed: a running mean drawn over the raw lines, which stay visible. Never in exported figures, tables or the verdict; "
+    "left out below 8 epochs.",
     "eta": "From the median time of the epochs so far; shown after two of them.",
     "early stopping": "Ends a run when the validation loss has not fallen for a number of epochs.",
     # numbers
@@ -44,6 +46,24 @@ GLOSSARY: dict[str, str] = {
     "macro-F1": "Mean over the classes of the balance between finding a class and being right about it; 1 is perfect.",
     "interval": "95 % interval from drawing patients anew many times: a wide one means too few patients to tell.",
     "spread": "Mean over the seeds, plus or minus the standard deviation between them (n-1), with the number of runs.",
+    "t interval": "95 % interval of the mean over such runs (Student's t). It knows training chance, not the choice of patients; "
+    "for folds it is widened, since folds share training films.",
+    "runs and patients": "95 % interval from drawing patients and runs anew 2000 times: what other patients and other seeds "
+    "would have given. The one to quote.",
+    "prediction interval": "Where one more run of the same kind would fall with 95 % probability. With three runs it is wide, "
+    "and mean plus or minus 2 SD would be far too narrow.",
+    "unit": "What is counted as one case: a film, or a breast, exam or patient by the mean probability of its films.",
+    "question": "A yes-or-no question made from the classes, for example dense (C or D) against the rest.",
+    "auc": "How often a positive case gets a higher score than a negative one: 0.5 is chance, 1 is perfect.",
+    "average precision": "How pure the cases with the highest scores are; guessing gives the share of positives.",
+    "reliability": "Of the films with a probability near 0.7, about 70 % should be what it says. Points on the line mean so.",
+    "temperature": "One number, fitted on validation films, that makes all probabilities more or less sure; calls stay the same.",
+    "threshold": "From this score on a case counts as positive. It is chosen on validation films and then left alone.",
+    "prevalence": "Share of positives among the people the model would be used for. It decides what a positive call is worth.",
+    "sensitivity": "Share of the truly positive that are called positive.",
+    "specificity": "Share of the truly negative that are called negative.",
+    "predictive value": "PPV: share of positive calls that are right; NPV: of negative calls. Both change with the prevalence.",
+    "subgroup": "Cases that share a value, for example one centre. Small groups differ by chance.",
     # housekeeping
     "state": "waiting, running, stopping, stopped (on request), interrupted (the process died), failed, or finished.",
     "archive": "Hides a run from lists and pickers. All its files stay where they are.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pandas as pd
 from streamlit.testing.v1 import AppTest
 
 from make_runs import write_experiment, write_run
@@ -34,8 +35,9 @@ def test_the_answer_comes_first_with_its_films_and_warnings(open_page: OpenPage,
     assert "validation films" in text
     assert all(warning in text for warning in result["warnings"])
     table = app.dataframe[0].value
-    assert {"Mean", "SD (n-1)", "n", "95 % interval of the mean"} <= set(table.columns)
-    assert len(app.get("vega_lite_chart")) == 2, "dots and curves"
+    assert {"Mean", "SD (n-1)", "n", "95 % mean of runs", "95 % runs and patients", "95 % one new run"} <= set(table.columns)
+    assert table["How"].str.contains("95 % t interval").all()
+    assert len(app.get("vega_lite_chart")) == 3, "dots, differences and curves"
 
 
 def test_a_run_can_be_left_out_and_that_is_said(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
@@ -87,3 +89,45 @@ def test_long_names_are_cut_in_figures_and_told_apart() -> None:
     assert shown["density"] == "density"
     assert shown[long] == f"{long[: LONGEST_NAME - 1]}…"
     assert len(set(shown.values())) == 3
+
+
+def test_single_runs_are_compared_and_tested_model_by_model(open_page: OpenPage, workspace: Workspace) -> None:
+    write_experiment(workspace.experiments / "density", seeds=(42, 43), patients=100, **OPTIONS)
+    app = open_page("compare", {"compare_by": "Single runs"})
+    assert not app.exception
+    assert set(app.dataframe[0].value["Group"]) == {"density/seed_42", "density/seed_43"}
+    tests = pd.concat([frame.value for frame in app.dataframe if "Test" in frame.value.columns])
+    assert {"McNemar, exact", "DeLong"} <= set(tests["Test"])
+
+
+def test_a_run_is_judged_against_what_the_others_lead_one_to_expect(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
+    write_experiment(workspace.experiments / "density", seeds=(1, 2, 3, 4, 5, 6), patients=100, **OPTIONS)
+    write_experiment(workspace.experiments / "broken", seeds=(1,), patients=100, skill=0.0, config={"lr": 0.1}, **OPTIONS)
+    app = open_page("compare", {"compare_group": ["density", "broken"]})
+    app.selectbox(key="compare_expect_run").set_value("broken/seed_1").run()
+    assert not app.exception
+    assert any("6 runs lead one to expect" in info.value and "lies outside" in info.value for info in app.info)
+
+
+def test_centres_and_the_gap_to_a_held_out_one_are_shown_with_their_limits(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
+    write_experiment(workspace.experiments / "mixed", seeds=(1, 2), patients=100, **OPTIONS)
+    write_experiment(workspace.experiments / "held", seeds=(1, 2), patients=100, holdout=("3",), **OPTIONS)
+    app = open_page("compare")
+    assert not app.exception
+    text = read(app).replace("\\", "")
+    assert "Centre by centre" in text
+    assert "says nothing about the held-out centre(s) 3" in text
+    centres = next(frame.value for frame in app.dataframe if "Centre" in frame.value.columns)
+    assert set(centres["Centre"]) == {"1", "2", "3"}
+
+
+def test_the_source_of_every_number_is_named(open_page: OpenPage, workspace: Workspace) -> None:
+    write_experiment(workspace.experiments / "density", seeds=(1, 2), **OPTIONS)
+    app = open_page("compare")
+    sources = next(frame.value for frame in app.dataframe if "Split SHA-256" in frame.value.columns)
+    assert sources["Data set"].tolist() == ["phantoms"]
+    assert sources["Runs"].tolist() == ["seed_1, seed_2"]

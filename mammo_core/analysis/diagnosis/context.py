@@ -79,6 +79,8 @@ class Thresholds:
     """A rise that is severe by itself: half as much again as the best loss."""
     gap_ratio: float = 2.0
     """Validation over training loss, once they started alike, that tells memorisation while validation stands still."""
+    gap_ratio_severe: float = 3.0
+    """The same as a sign of severity beside a rise, in a history that has nothing but losses."""
     gap_of_descent: float = 0.25
     gap_severe: float = 0.30
     """Accuracy gap that is severe by itself, when the training accuracy is at least the next value."""
@@ -89,8 +91,12 @@ class Thresholds:
     """The same for curves that fall slowly."""
     few_cases: int = 10
     """A validation set of at most this many cases decides nothing."""
+    relapse: float = 0.90
+    """Training loss that ends above this share of its start has lost what it had learnt."""
     constant_share: float = 0.80
     """Share of the epochs that may give exactly the same accuracy before it counts as one class for everything."""
+    constant_within: float = 0.001
+    """Accuracies this near to one another are the same where nothing was learnt either."""
     absurd_loss: float = 100.0
     """A classification loss of this size while the accuracy stands still is no loss of a model that learns."""
 

@@ -77,12 +77,20 @@ class Curves:
         return bool(np.isfinite(self.lv).any())
 
     @cached_property
+    def quality(self) -> Array:
+        """Validation accuracy; without one the score that the file has in its place."""
+        return self.av if np.isfinite(self.av).any() else self.column("val_score")
+
+    @cached_property
+    def has_quality(self) -> bool:
+        return bool(np.isfinite(self.quality).any())
+
+    @cached_property
     def guide(self) -> Array:
         """The validation curve that is judged: the loss; without one, 1 minus accuracy (or score)."""
         if self.has_val_loss:
             return self.lv
-        quality = self.av if np.isfinite(self.av).any() else self.column("val_score")
-        return 1 - quality
+        return 1 - self.quality
 
     @cached_property
     def train_guide(self) -> Array:
@@ -260,9 +268,12 @@ class Curves:
     ) -> Finding:  # fmt: skip
         """A finding on rows counted from 0; NaN evidence is left out."""
         kept = {key: value for key, value in evidence.items() if not (isinstance(value, float) and math.isnan(value))}
+        if not self.has_val_loss and self.has_quality:
+            kept["curve"] = f"validation error (1 - {self.context.score_name or 'accuracy'})"
         numbers = (self.numbers[rows[0]], self.numbers[rows[1]])
         epochs = (self.epoch(rows[0]), self.epoch(rows[1]))
-        return Finding(finding_id, severity, numbers, epochs, kept, thresholds or {}, self.confidence)
+        known = (kept, thresholds or {}, self.confidence)
+        return Finding(finding_id, severity, numbers, epochs, *known, so_far=not self.context.finished)
 
 
 def _nan(value: float | None) -> float:

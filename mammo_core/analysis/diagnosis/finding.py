@@ -37,6 +37,8 @@ class Finding:
     thresholds: Mapping[str, Value] = field(default_factory=dict)
     confidence: Confidence = "medium"
     rule_version: int = RULE_VERSION
+    so_far: bool = False
+    """Whether the run still trains, so that nothing may be said of its end."""
 
     @property
     def text(self) -> str:

@@ -71,7 +71,8 @@ def starts_alike(curves: Curves) -> bool:
 def is_stuck(curves: Curves) -> bool:
     """Hardly anything was learnt: validation fell by less than a tenth, and not because it started near its end already."""
     small = drop_of(curves) < curves.context.thresholds.healthy_drop
-    quick = len(curves.train_start) > 1 and float(np.nanmin(curves.guide)) <= 0.5 * float(curves.train_start[1])
+    start = float(curves.train_start[1]) if len(curves.train_start) > 1 else math.nan
+    quick = float(np.nanmin(curves.guide)) <= 0.5 * start and start < 10 * first_of(curves.guide)
     return (small and not quick) or _no_accuracy_gained(curves)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from mammo_core.analysis.diagnosis.curves import Curves
 from mammo_core.analysis.diagnosis.finding import Finding, Severity, Value
-from mammo_core.analysis.diagnosis.foreign_shape import FEW_ROWS
+from mammo_core.analysis.diagnosis.foreign_shape import FEW_ROWS, rise_after_best
 from mammo_core.analysis.diagnosis.measures import Array, defined, first_of, last_of
+from mammo_core.analysis.diagnosis.rules_fit import accuracy_loss, drop_of
 
 
 def diverged(curves: Curves) -> Iterator[Finding]:
@@ -69,7 +70,8 @@ def _restless(y: Array) -> bool:
 def collapse(curves: Curves) -> Iterator[Finding]:
     """COLLAPSE: the same accuracy in nearly every epoch, so one class for everything; or a sudden fall to a constant one."""
     limits = curves.context.thresholds
-    accuracy = defined(curves.av)
+    accuracy = defined(curves.quality)
+    measure: dict[str, Value] = {} if np.isfinite(curves.av).any() else {"measure": curves.context.score_name or "score"}
     cases = curves.n
     if len(accuracy) < FEW_ROWS or (cases is not None and cases <= limits.few_cases):
         return
@@ -78,13 +80,20 @@ def collapse(curves: Curves) -> Iterator[Finding]:
     same = float(np.mean(np.abs(accuracy[1:] - constant) <= step))
     exactly = float(np.mean(np.abs(accuracy - constant) <= 1e-6))
     last = curves.size - 1
-    if same >= 0.999 and exactly >= 0.6 or exactly >= limits.constant_share and _train_is_stuck(curves, constant):
-        if constant < 0.9 or _train_is_stuck(curves, constant):
+    stuck = _train_is_stuck(curves, constant)
+    # On many cases one class for everything may still let a case or two change sides.
+    nearly = (
+        float(np.abs(accuracy - constant).max()) <= limits.constant_within and stuck and drop_of(curves) < limits.healthy_drop
+    )
+    if same >= 0.999 and exactly >= 0.6 or exactly >= limits.constant_share and stuck or nearly:
+        # A high accuracy that stands still is a large class, or a task that was solved at once: then the loss fell.
+        if constant < 0.9 or (stuck and drop_of(curves) < 0.5):
             evidence: dict[str, Value] = {
                 "accuracy": constant,
-                "share_of_epochs": max(exactly, same),
+                "share_of_epochs": 1.0 if nearly else max(exactly, same),
                 "constant": True,
                 "exactly": exactly,
+                **measure,
             }
             yield curves.found("COLLAPSE", "critical", (0, last), evidence, {"share_of_epochs_at_least": limits.constant_share})
         return
@@ -97,6 +106,7 @@ def collapse(curves: Curves) -> Iterator[Finding]:
     )
     if len(accuracy) >= 6 and np.ptp(end) <= step and fell >= 0.3 and forgot:
         evidence = {"before": float(accuracy.max()), "after": float(end[-1]), "late_only": True, "accuracy": float(end[-1])}
+        evidence |= measure
         yield curves.found("COLLAPSE", "error", (last - 2, last), evidence, {"fall_at_least": 0.3})
 
 
@@ -106,6 +116,21 @@ def _train_is_stuck(curves: Curves, constant: float) -> bool:
     if len(train) >= 2:
         return abs(float(np.median(train[-3:])) - constant) <= 0.1 and float(np.ptp(train[len(train) // 2 :])) <= 0.02
     return last_of(curves.train_guide) > 0.9 * first_of(curves.train_guide)
+
+
+def relapse(curves: Curves) -> Iterator[Finding]:
+    """DIVERGED: the training loss is back where it began, and validation rose with it. Overfitting would have lowered it."""
+    limits = curves.context.thresholds
+    start, end = first_of(curves.lt), last_of(curves.lt)
+    if curves.size < FEW_ROWS or not curves.has_val_loss or not start > 0:
+        return
+    low = float(np.nanmin(curves.lt))
+    rise = rise_after_best(curves)
+    lost = end >= limits.relapse * start and end >= (1 + limits.rise_severe) * low
+    kept = accuracy_loss(curves) < 0.05
+    if lost and not kept and rise.relative >= limits.rise_severe and rise.share >= 2.5 * limits.rise_of_descent:
+        evidence: dict[str, Value] = {"kind": "relapse", "start": start, "low": low, "end": end, "rise": rise.relative}
+        yield curves.found("DIVERGED", "critical", (curves.b, curves.size - 1), evidence, {"share_of_start": limits.relapse})
 
 
 def too_little(curves: Curves) -> Iterator[Finding]:

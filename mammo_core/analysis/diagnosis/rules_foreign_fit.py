@@ -79,13 +79,7 @@ def overfit(curves: Curves) -> Iterator[Finding]:
             "last_train_loss": settled(curves.lt),
         }  # fmt: skip
         thresholds: dict[str, Value] = {"rise_at_least": least, "severe_rise": limits.rise_severe, "severe_gap": limits.gap}
-        yield curves.found(
-            "OVERFIT_SEVERE" if severe else "OVERFIT_MILD",
-            "error" if severe else "warning",
-            (curves.b, last),
-            evidence,
-            thresholds,
-        )
+        yield _overfitted(curves, severe, evidence, thresholds)
         if accuracy_loss(curves) < curves.accuracy_step:
             fall: dict[str, Value] = {"rise": rise, "accuracy_fall": accuracy_loss(curves)}
             yield curves.found("VAL_LOSS_RISING", "info", (curves.b, last), fall, {"accuracy_fall_below": curves.accuracy_step})
@@ -116,6 +110,9 @@ def _signs(curves: Curves, rise: float) -> dict[str, Value]:
         signs["memorised"] = train
     if (fall := accuracy_loss(curves)) >= max(0.05, 2 * curves.accuracy_step):
         signs["accuracy_fall"] = fall
+    # Without any measure of quality the losses must tell the gap too: nothing says that the ranking held.
+    if not curves.has_quality and starts_alike(curves) and train > 0 and val / train >= limits.gap_ratio_severe:
+        signs["loss_gap"] = val / train
     return signs
 
 
@@ -143,8 +140,7 @@ def _standing_gap(curves: Curves) -> Iterator[Finding]:
             "gap_at_least": limits.gap,
         }
         severe = accuracy >= limits.gap_severe and curves.at[-1] >= limits.gap_severe_train
-        kind = "OVERFIT_SEVERE" if severe else "OVERFIT_MILD"
-        yield curves.found(kind, "error" if severe else "warning", (curves.b, curves.size - 1), evidence, thresholds)
+        yield _overfitted(curves, severe, evidence, thresholds)
 
 
 def _overfit_by_accuracy(curves: Curves) -> Iterator[Finding]:
@@ -155,20 +151,19 @@ def _overfit_by_accuracy(curves: Curves) -> Iterator[Finding]:
         return
     fall = float(accuracy.max() - np.median(accuracy[-max(3, len(accuracy) // 4) :]))
     noise, gap = noise_of(tail_of(curves.av)), accuracy_gap(curves)
-    last = curves.size - 1
     evidence: dict[str, Value] = {"accuracy_fall": fall, "gap": gap}
     thresholds: dict[str, Value] = {"fall_at_least": max(limits.rise, 3 * noise), "gap_at_least": limits.gap}
     if fall >= max(limits.rise, 3 * noise) and gap >= limits.gap_mild:
         severe = fall >= 0.1 and (gap >= limits.gap or curves.at[-1] >= limits.memorised_accuracy)
-        yield curves.found(
-            "OVERFIT_SEVERE" if severe else "OVERFIT_MILD",
-            "error" if severe else "warning",
-            (curves.b, last),
-            evidence,
-            thresholds,
-        )
+        yield _overfitted(curves, severe, evidence, thresholds)
     elif gap >= limits.gap:
-        yield curves.found("OVERFIT_MILD", "warning", (curves.b, last), evidence, thresholds)
+        yield _overfitted(curves, False, evidence, thresholds)
+
+
+def _overfitted(curves: Curves, severe: bool, evidence: dict[str, Value], thresholds: dict[str, Value]) -> Finding:
+    """The finding of either grade, from the best row to the last."""
+    name = "OVERFIT_SEVERE" if severe else "OVERFIT_MILD"
+    return curves.found(name, "error" if severe else "warning", (curves.b, curves.size - 1), evidence, thresholds)
 
 
 def underfit(curves: Curves) -> Iterator[Finding]:

@@ -143,6 +143,7 @@ def per_step(curves: Curves, rate: Array) -> Iterator[Finding]:
 def early_stop_inactive(curves: Curves) -> Iterator[Finding]:
     """EARLY_STOP_INACTIVE: patience as long as the run, so that it could not act."""
     patience, planned = curves.context.patience, curves.context.max_epochs
-    if patience is not None and curves.size and patience >= min(curves.size, planned or curves.size):
+    ran = curves.size if curves.context.finished else planned
+    if patience is not None and curves.size and ran and patience >= min(ran, planned or ran):
         evidence: dict[str, Value] = {"patience": patience, "epochs": curves.size, "planned": planned}
         yield curves.found("EARLY_STOP_INACTIVE", "info", (0, curves.size - 1), evidence, {"patience_at_least": "epochs"})

@@ -75,19 +75,23 @@ def _diverged(e: Mapping[str, Any]) -> str:
         )
     if e.get("kind") == "level":
         return "The {which} loss ends at {end:n} while the accuracy stays at {accuracy:f}: nothing was learnt."
+    if e.get("kind") == "relapse":
+        lost = "The training loss, once {low:n}, is back at {end:n}, near its start of {start:n}"
+        return lost + ", and the validation loss rose with it: what was learnt is lost."
     if "which" in e:
         return "The {which} loss went from {start:n} to {end:n} instead of falling."
     return "The training loss reached {train_loss:n} at epoch {first:n}, from {start:n} at the start."
 
 
 def _collapse(e: Mapping[str, Any]) -> str:
+    measure = e.get("measure", "accuracy")
     if e.get("constant"):
         share = e["share_of_epochs"]
         when = "in every epoch" if share >= 0.999 else "in {share_of_epochs:p} of the epochs"
         exact = "to the last digit" if e.get("exactly", 1.0) >= share else "give or take one case"
-        return "The validation accuracy is {accuracy:f} " + f"{when}, {exact}: one class is predicted for everything."
+        return f"The validation {measure} is {{accuracy:f}} {when}, {exact}: one class is predicted for everything."
     if "before" in e:
-        return "The validation accuracy fell from {before:f} to a constant {after:f} while the training loss rose."
+        return f"The validation {measure} fell from {{before:f}} to a constant {{after:f}} while the training loss rose."
     if "class" in e:
         share = "; accuracy {accuracy:f} = its share {class_share:f}, kappa 0" if "class_share" in e else ""
         said = "{predicted_share:p}" if "predicted_share" in e else "Nearly all"
@@ -120,17 +124,23 @@ def _overfit(e: Mapping[str, Any]) -> str:
     if "loss_ratio" in e:
         level = "The validation loss stands at {last_val_loss:n} while the training loss went down to {last_train_loss:n}"
         return level + gap + ": the training set is being learnt by heart."
-    return "Training accuracy is {gap:f} above validation accuracy at the end."
+    return "Training accuracy is {gap:f} above validation accuracy " + ("so far." if e.get("so_far") else "at the end.")
 
 
 def _too_few(e: Mapping[str, Any]) -> str:
     planned = " of {planned:n}" if e.get("planned") else ""
     is_last = e.get("best_epoch") == e.get("last_epoch")
-    best = "the best epoch is the last" if is_last else "the best is epoch {best_epoch:n}"
+    last = "latest" if e.get("so_far") else "last"
+    best = f"the best epoch is the {last}" if is_last else "the best is epoch {best_epoch:n}"
     what = (
-        "training loss still fell {train_slope:p}" if e.get("train_slope", 0) < 0 else "validation loss still fell {val_slope:p}"
+        "training loss still fell {train_slope:p} an epoch"
+        if e.get("train_slope", 0) < 0
+        else "validation loss still fell {val_slope:p} an epoch"
     )
-    return f"The {what} an epoch when training ended at epoch {{last_epoch:n}}{planned}; {best}."
+    if e.get("train_slope", 0) < -1:  # more than all of the little that is left
+        what = what.replace(" {train_slope:p} an epoch", "").replace("still fell", "was still falling")
+    when = "by" if e.get("so_far") else "when training ended at"
+    return f"The {what} {when} epoch {{last_epoch:n}}{planned}; {best}."
 
 
 def _plateau(e: Mapping[str, Any]) -> str:
@@ -191,7 +201,7 @@ TEXTS: dict[str, Template] = {
     "UNDERFIT": _underfit,
     "PLATEAU": _plateau,
     "TOO_FEW_EPOCHS": _too_few,
-    "BEST_IS_LAST": "The best epoch, {epoch:n}, is the last one.",
+    "BEST_IS_LAST": lambda e: "The best epoch, {epoch:n}, is the " + ("latest" if e.get("so_far") else "last") + " one.",
     "TOO_LITTLE": _too_little,
     "SHORT_RUN": "Only {rows:n} epoch(s): the rules on noise are off and every verdict is less sure.",
     "CLASS_ZERO": _recall("Never recognised at the best epoch and the one before"),
@@ -221,7 +231,10 @@ def describe(finding: Finding) -> str:
     """One sentence on what was seen, with its numbers."""
     template = TEXTS[finding.id]
     place = {"first": finding.epochs[0], "last": finding.epochs[1], "first_row": finding.rows[0], "last_row": finding.rows[1]}
-    return _fill(template if isinstance(template, str) else template(finding.evidence), place | dict(finding.evidence))
+    evidence = {**finding.evidence, "so_far": finding.so_far}
+    text = _fill(template if isinstance(template, str) else template(evidence), place | evidence)
+    # Without a validation loss the rules judge 1 - accuracy in its place, and the sentence must say so.
+    return text.replace("validation loss", str(evidence.get("curve", "validation loss")))
 
 
 LEADS: dict[Verdict, str] = {

@@ -98,7 +98,8 @@ def _foreign_rules(curves: Curves) -> list[Finding]:
     found = [*foreign_failure.diverged(curves)]
     if not np.isfinite(curves.guide).any():
         return found + list(foreign_failure.too_little(curves))
-    found += list(foreign_failure.collapse(curves)) or list(rules_failure.collapse(curves))
+    collapsed = list(foreign_failure.collapse(curves)) or list(rules_failure.collapse(curves))
+    found += collapsed or ([] if found else list(foreign_failure.relapse(curves)))
     found += foreign_failure.too_little(curves)
     found += foreign_fit.unstable(curves)
     found += foreign_fit.overfit(curves)
@@ -179,6 +180,8 @@ def _headline(curves: Curves, verdict: Verdict, main: Finding | None, findings: 
         lead = "Still learning" if not curves.context.finished else "Converged, but not sound"
     elif verdict == "INCONCLUSIVE" and main is None and curves.size:
         lead = f"No fault found in {curves.size} epochs, which are too few to call it converged"
+    elif verdict == "HEALTHY" and not curves.context.finished:
+        lead = "No fault found"
     text = headline(verdict, main, bool(ids & {"LR_EXHAUSTED"}), lead)
     return text if curves.context.finished else f"So far: {text[:1].lower()}{text[1:]}"
 

@@ -18,6 +18,8 @@ OWN_NUMBERS = frozenset(EpochRecord.model_fields) - {
 }
 """Further numbers of our own records that are taken over under their own name."""
 SECONDS = frozenset({"seconds", "epoch_time", "epoch_time_s", "epoch_seconds", "time", "duration", "time_taken"})
+MEASURED = frozenset({"loss", "accuracy", "balanced", "error", "score"})
+FEWEST_OF_A_CURVE = 5
 OWN_RECALL, OWN_SHARE = "val_recall_", "predicted_share_"
 
 
@@ -57,6 +59,7 @@ def choose_columns(names: Sequence[str], rows: Sequence[Row], mapping: Mapping[s
     _order_columns(readings, rows, columns)
     numeric = [name for name in names if _holds_numbers(rows, name)]
     curves = {name: readings[name] for name in numeric if not readings[name].summary}
+    _leave_out_final_values(curves, rows)
     _class_columns(numeric, curves, columns)
     for quantity, ending in (("loss", "loss"), ("accuracy", "acc")):
         _pick_pair(curves, quantity, ending, columns)
@@ -80,6 +83,15 @@ def choose_columns(names: Sequence[str], rows: Sequence[Row], mapping: Mapping[s
 
 def _holds_numbers(rows: Sequence[Row], name: str) -> bool:
     return any(isinstance(row.get(name), float) for row in rows)
+
+
+def _leave_out_final_values(curves: dict[str, Reading], rows: Sequence[Row]) -> None:
+    """A measure with one value, where another has five or more, is a result of the whole run and no curve."""
+    measured = [name for name, reading in curves.items() if reading.quantity in MEASURED]
+    counts = {name: sum(isinstance(row.get(name), float) for row in rows) for name in measured}
+    if max(counts.values(), default=0) >= FEWEST_OF_A_CURVE:
+        for name in (name for name, count in counts.items() if count == 1):
+            del curves[name]
 
 
 def _order_columns(readings: Mapping[str, Reading], rows: Sequence[Row], columns: Columns) -> None:
@@ -143,9 +155,11 @@ def _pick_pair(curves: Mapping[str, Reading], quantity: str, ending: str, column
     train, bare = by_role.get("train") or {}, by_role.get("") or {}
     if bare and not train and not (quantity != "loss" and not val and _bare_is_validation(curves)):
         train = bare
-    elif bare and not val:
-        val = bare
-        columns.notes.append(f"{', '.join(map(repr, bare))} has no prefix and stands beside prefixed losses: read as validation.")
+    elif not val and (plain := {name: part for name, part in bare.items() if quantity != "loss" or not part.left}):
+        # A named part (``kl_loss``) beside a training total is a part of that total.
+        val = plain
+        named = ", ".join(map(repr, plain))
+        columns.notes.append(f"{named} has no prefix and stands beside prefixed losses: read as validation.")
     chosen_val = _best(val)
     chosen_train = _best(train, like=chosen_val)
     for role, chosen in (("train", chosen_train), ("val", chosen_val)):

@@ -42,7 +42,10 @@ def read_folder(path: Path, mapping: Mapping[str, str] | None = None) -> list[Fo
                 replace(history, label=folder.name if len(found) == 1 else f"{folder.name} {history.label}") for history in found
             ]
     if not histories:
-        tried = ", ".join(file.name for file in _candidates(path)[:5])
+        candidates = _candidates(path)
+        if len(candidates) == 1:
+            read_file(candidates[0], mapping)  # its own refusal says more than that of the folder
+        tried = ", ".join(file.name for file in candidates[:5])
         raise DataError(
             f"The folder {path.name} holds no training history ({f'tried {tried}' if tried else 'no file of a known kind'}); "
             "expected a file with a loss or accuracy for each epoch. Name that file itself."

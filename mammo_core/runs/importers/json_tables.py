@@ -201,7 +201,12 @@ def trainer_state(document: Mapping[str, Any]) -> Table:
     rows = [
         {name: cell_of(value) for name, value in record.items()}
         for record in document["log_history"][:MAX_ROWS]
-        if isinstance(record, Mapping) and "train_runtime" not in record
+        if isinstance(record, Mapping) and not _closes_the_run(record)
     ]
     known = known_of({"num_train_epochs": document.get("num_train_epochs")})
     return Table(rows, _names(rows), "Hugging Face trainer_state.json", known=known)
+
+
+def _closes_the_run(record: Mapping[str, Any]) -> bool:
+    """The summary after the last step: steps log ``loss``, only the summary logs ``train_loss``."""
+    return "train_runtime" in record or ("train_loss" in record and not {"loss", "eval_loss"} & record.keys())

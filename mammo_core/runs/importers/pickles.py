@@ -1,4 +1,4 @@
-"""A foreign ``train_history.pkl``: dict of NumPy arrays, read by an unpickler that can make nothing else, in a limited child.
+"""A foreign ``train_history.pkl``: arrays or records, read by an unpickler that can make nothing else, in a limited child.
 
 Allow-listing stops code, not memory bombs (nested references that unfold when walked), hence the child process with an
 address-space and time limit. This module is also the program that the child runs.
@@ -24,7 +24,12 @@ ALLOWED = frozenset(
     (f"{numpy}.{module}", name)
     for numpy in ("numpy.core", "numpy._core")
     for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
-) | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+) | {
+    *(("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")),
+    # A history gathered in ``defaultdict(list)`` names these; they can only build containers and numbers.
+    *(("collections", "defaultdict"), ("collections", "OrderedDict")),
+    *((builtins, name) for builtins in ("builtins", "__builtin__") for name in ("list", "float")),
+}
 
 
 class NumbersOnly(pickle.Unpickler):
@@ -36,7 +41,7 @@ class NumbersOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def read_pickle(path: Path) -> dict[str, Any]:
+def read_pickle(path: Path) -> dict[str, Any] | list[Any]:
     """The content of a pickled history as JSON values.
 
     Raises
@@ -47,7 +52,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
     from mammo_core.runs.importers.reading import parse_json, refuse
 
     advice = (
-        "Only dictionaries of numbers are read from pickles, and nothing in them is executed. Save the history as CSV or JSON."
+        "Only lists and dicts of numbers are read from pickles, and nothing in them is executed. Save the history as CSV or JSON."
     )
     if path.stat().st_size > MAX_PICKLE_BYTES:
         raise refuse(path, f"is a pickle above {MAX_PICKLE_BYTES // 2**20} MB", advice)
@@ -62,7 +67,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         reason = done.stderr.decode("utf-8", errors="replace").strip().splitlines()[-1:] or ["the reading process died"]
         raise refuse(path, f"is a pickle that cannot be read safely ({reason[0][:160]})", advice)
     value = parse_json(done.stdout.decode("utf-8"))
-    return value if isinstance(value, dict) else {}
+    return value if isinstance(value, dict | list) else {}
 
 
 def _limit_memory() -> None:

@@ -13,8 +13,12 @@ STAMP = re.compile(r"^[\[(]?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d[.,]?\d*[\])]
 LEVEL = re.compile(r"^(?:[\w.]+\s*[:|-]\s*)?\[?(?:INFO|DEBUG|WARNING|ERROR)\]?\s*[:|-]?\s*", re.I)
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf)\b"
-EPOCH = re.compile(r"\bepoch[s]?\b\s*[:=#\[(]*\s*(\d+)(?:\s*(?:/|of|\|)\s*(\d+))?", re.I)
+EPOCH = re.compile(r"\bep(?:ochs?)?\b\s*[.:=#\[(]*\s*(\d+)(?:\s*(?:/|of|\|)\s*(\d+))?", re.I)
 PAIR = re.compile(rf"([A-Za-z][A-Za-z0-9_@./ ()-]{{0,39}}?)\s*[:=]\s*\[?\s*({NUMBER})\s*(%?)", re.I)
+BARE = re.compile(
+    rf"(?<![\w.])((?:(?:train(?:ing)?|val(?:id(?:ation)?)?|test|eval)[ _-])?[A-Za-z][\w@/]*)\s+({NUMBER})(?![\w:/])\s*(%?)", re.I
+)
+"""``train_loss 1.98  val acc 0.36``: a name and its number with nothing but blanks between."""
 NNUNET_NAMES = {
     "train_loss": "train_loss",
     "val_loss": "val_loss",
@@ -97,7 +101,7 @@ def _pair_rows(lines: Sequence[str]) -> tuple[list[Row], int | None]:
 
 def _pairs(line: str) -> Iterator[tuple[str, float | str | None]]:
     prefix = ""
-    for name, number, percent in PAIR.findall(line):
+    for name, number, percent in PAIR.findall(line) or BARE.findall(line):
         name = name.strip(" -|,.()[]")
         reading = read_name(name)
         prefix = reading.role or prefix

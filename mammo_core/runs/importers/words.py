@@ -40,9 +40,11 @@ SCORES = (
 """Quality measures, better when higher, in the order in which one is taken where a file has no accuracy."""
 NOT_TOP1 = frozenset({"top5", "top3", "top2", "acc5", "acc3", "prec5", "topk"})
 SUMMARIES = frozenset(
-    {"best", "min", "max", "std", "sd", "var", "prev", "delta", "gap", "diff", "smooth", "smoothed"} | {"target", "final"}
+    {"best", "min", "max", "std", "sd", "var", "prev", "delta", "gap", "diff", "smooth", "smoothed"}
+    | {"target", "final"}
+    | {"scale", "scaler", "coef", "coefficient", "lambda", "ratio"}
 )
-"""Words that make a column a statistic of the curve, not the curve."""
+"""Words that make a column a statistic of the curve, or a setting (the loss scale of mixed precision), not the curve."""
 FILLERS = frozenset(
     {
         *("epoch", "mean", "avg", "average", "total", "overall", "history", "hist", "list", "curve", "value", "values", "all"),
@@ -153,7 +155,7 @@ def _bookkeeping(rest: list[str], found: frozenset[str], role: Role) -> Quantity
         ("phase", frozenset({"phase", "split", "mode", "subset"})),
     )
     for quantity, words in counts:
-        if found & words and len(rest) <= 2:
+        if found & words and len(rest) <= 2 and not ("ep" in found and len(rest) > 1 and not found & GROUP_ENDINGS):
             return quantity
     if rest[0] in GROUPS and set(rest[1:]) <= GROUP_ENDINGS | GROUPS:
         return "group"

@@ -1,0 +1,107 @@
+"""Tests of trained models one against one: McNemar and DeLong on the same films, and folds against folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from mammo_core.analysis.delong import compare_aucs
+from mammo_core.analysis.groups import Group
+from mammo_core.analysis.pair_tests import cochran_q, corrected_t, mcnemar
+from mammo_core.analysis.predictions import Cases
+from mammo_core.analysis.resampling import Resampled
+from mammo_core.errors import UndefinedMetric
+
+MOST_PAIRS = 20
+"""Pairs of models that are tested one against one; more would be a search for the lucky one."""
+
+
+def model_tests(a: Resampled, b: Resampled) -> Iterator[dict[str, Any]]:
+    """McNemar (accuracy) and DeLong (AUC of each class) for models of the same seed, or for the only model of each group.
+
+    They speak of these trained models, not of their settings. Nothing where the films differ.
+    """
+    if a.films != b.films:
+        return
+    for seed_a, seed_b, one, other in _matched(a, b):
+        models = f"seed {seed_a} against seed {seed_b}"
+        independent = len(set(one.patients)) == len(one.labels)
+        found = mcnemar(one.predicted == one.labels, other.predicted == other.labels)
+        caution = "" if independent else "; films of a patient are not independent, so this p is too small"
+        yield {"metric": "accuracy", "models": models, **found, "method": found["method"] + caution}
+        yield from ({"models": models, **test} for test in _delong(one, other, independent))
+
+
+def _matched(a: Resampled, b: Resampled) -> list[tuple[int, int, Cases, Cases]]:
+    if len(a.cases) == len(b.cases) == 1:
+        return [(a.seeds[0], b.seeds[0], a.cases[0], _in_order(a.cases[0], b.cases[0], a, b))]
+    other = dict(zip(b.seeds, b.cases, strict=True))
+    pairs = [(seed, one) for seed, one in zip(a.seeds, a.cases, strict=True) if seed in other]
+    return [(seed, seed, one, _in_order(one, other[seed], a, b)) for seed, one in pairs[:MOST_PAIRS]]
+
+
+def _in_order(one: Cases, other: Cases, a: Resampled, b: Resampled) -> Cases:
+    """``other`` in the film order of ``one``."""
+    if a.film_order == b.film_order:
+        return other
+    place = {film: index for index, film in enumerate(b.film_order)}
+    order = np.array([place[film] for film in a.film_order], dtype=np.intp)
+    return Cases(
+        other.labels[order],
+        other.predicted[order],
+        other.probabilities[order],
+        tuple(other.patients[index] for index in order),
+        other.class_names,
+        other.ordinal,
+    )
+
+
+def _delong(one: Cases, other: Cases, independent: bool) -> Iterator[dict[str, Any]]:
+    clustered = "" if independent else ", films of a patient taken together (Obuchowski)"
+    for k, name in enumerate(one.class_names):
+        try:
+            found = compare_aucs(one.labels == k, one.probabilities[:, k], other.probabilities[:, k], one.patients)
+        except UndefinedMetric:
+            continue  # no films of the class: the class table says so
+        yield {
+            "test": "delong",
+            "metric": f"auc:{name}",
+            "difference": found.difference,
+            "ci_low": found.ci_low,
+            "ci_high": found.ci_high,
+            "p": found.p,
+            "method": f"DeLong{clustered}: AUC of {name} against the rest, {found.auc_a:.3f} and {found.auc_b:.3f}",
+        }
+
+
+def fold_tests(a: Group, b: Group, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Nadeau and Bengio's corrected t test over the folds that both groups have on the same split."""
+    theirs = {(m.seed, m.fold, digest): m for m, digest in zip(b.members, b.split_hashes, strict=True)}
+    pairs = [
+        (member, theirs[(member.seed, member.fold, digest)])
+        for member, digest in zip(a.members, a.split_hashes, strict=True)
+        if digest is not None and (member.seed, member.fold, digest) in theirs
+    ]
+    ratio = a.test_to_train
+    if ratio is None:
+        return
+    for metric in metrics:
+        values = [(one.metrics.get(metric), other.metrics.get(metric)) for one, other in pairs]
+        differences = [x.value - y.value for x, y in values if x and y and x.value is not None and y.value is not None]
+        found = corrected_t(differences, ratio)
+        if found is not None:
+            yield {"metric": metric, **found}
+
+
+def q_test(models: Sequence[Resampled]) -> dict[str, Any] | None:
+    """Cochran's Q over three or more single models on the same films."""
+    if len(models) < 3 or any(model.films != models[0].films for model in models):
+        return None
+    first = models[0]
+    ordered = [_in_order(first.cases[0], model.cases[0], first, model) for model in models]
+    p = cochran_q([cases.predicted == cases.labels for cases in ordered])
+    method = f"Cochran's Q: whether {len(models)} models are right equally often on the same films"
+    nothing = {"difference": None, "ci_low": None, "ci_high": None}
+    return {"test": "cochran_q", "metric": "accuracy", **nothing, "p": p, "method": method}
