@@ -18,7 +18,7 @@ from mammo_core.runs.history import best_epoch
 from mammo_core.runs.run_dir import RunDir, experiment_runs, is_readable
 from mammo_core.runs.schema import HEADLINE_METRICS, EpochRecord, MetricValue
 from mammo_core.settings import RESEARCH_ONLY, Workspace
-from mammo_core.storage import sha256_of, write_json
+from mammo_core.storage import read_json, sha256_of, write_json
 
 FEW_SEEDS = 5
 """Below this many runs no interval or test across runs carries a decision: descriptive only."""
@@ -188,18 +188,31 @@ IMPORTED_METRICS = {
 
 
 def _imported(run: RunDir) -> FinishedRun:
-    """A run of another tool, whose only numbers are those of its history."""
+    """A run of another tool: the numbers of its own evaluation where its folder held one, else those of its history."""
     records = run.history()
     best = best_epoch(records) or _most_accurate(records)
     if best is None:
         raise MammoError("imported, but its history holds neither a validation loss nor a validation accuracy")
-    how = f"as the other tool recorded it at epoch {best.epoch}; no interval, since its predictions are not at hand"
-    metrics = {
-        name: MetricValue(value=value, method=how)
-        for name, column in IMPORTED_METRICS.items()
-        if (value := getattr(best, column)) is not None
-    }
+    found = _evaluation_of_the_other_tool(run)
+    how = (
+        "as the other tool's own evaluation says, at an epoch that it does not name; no interval, since there are no predictions"
+    )
+    if not found:
+        found = {name: value for name, column in IMPORTED_METRICS.items() if (value := getattr(best, column)) is not None}
+        how = f"as the other tool recorded it at epoch {best.epoch}; no interval, since there are no predictions"
+    metrics = {name: MetricValue(value=value, method=how) for name, value in found.items()}
+    if best.val_loss is not None:
+        metrics["val_loss"] = MetricValue(value=best.val_loss, method=f"lowest of the history, epoch {best.epoch}")
     return FinishedRun(run, run.config(), best.epoch, len(records), metrics, best.val_loss, None, imported=True)
+
+
+def _evaluation_of_the_other_tool(run: RunDir) -> dict[str, float]:
+    record = read_json(run.import_file)
+    known = record.get("known") if isinstance(record, dict) else None
+    metrics = known.get("metrics") if isinstance(known, dict) else None
+    if not isinstance(metrics, dict):
+        return {}
+    return {name: float(value) for name, value in metrics.items() if name in IMPORTED_METRICS and isinstance(value, int | float)}
 
 
 def _most_accurate(records: Sequence[EpochRecord]) -> EpochRecord | None:

@@ -38,8 +38,14 @@ def read_folder(path: Path, mapping: Mapping[str, str] | None = None) -> list[Fo
     if not histories:
         for folder in _folders(path):
             found = _own_histories(folder, mapping)
+            beside = _known_beside(folder)
             histories += [
-                replace(history, label=folder.name if len(found) == 1 else f"{folder.name} {history.label}") for history in found
+                replace(
+                    history,
+                    label=folder.name if len(found) == 1 else f"{folder.name} {history.label}",
+                    known=history.known.joined(beside),
+                )
+                for history in found
             ]
     if not histories:
         candidates = _candidates(path)

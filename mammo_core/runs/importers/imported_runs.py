@@ -102,6 +102,7 @@ def _config(history: ForeignHistory, experiment: str) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "task": "imported",
         "experiment": experiment,
+        **({} if known.seed is None else {"seed": known.seed}),
         "class_names": list(known.class_names),
         "epochs": planned,
         "warmup_epochs": warmup,

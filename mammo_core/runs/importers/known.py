@@ -14,7 +14,17 @@ CLASSES = ("class_names", "classes", "labels", "categories")
 N_CLASSES = ("num_classes", "n_classes", "nb_classes")
 WARMUP = ("warmup_epochs", "warmup", "warmup_epoch")
 SMOOTHING = ("label_smoothing", "smoothing")
+SEEDS = ("seed", "random_seed", "random_state")
+METRICS = {
+    "accuracy": ("accuracy", "acc", "val_acc", "val_accuracy", "best_val_acc", "final_accuracy"),
+    "balanced_accuracy": ("balanced_accuracy", "bal_acc", "val_balanced_acc", "balanced_acc"),
+    "kappa_quadratic": ("kappa_quadratic", "quadratic_kappa", "qwk", "kappa", "val_kappa", "kappa_q"),
+    "macro_f1": ("macro_f1", "f1_macro", "macro-f1", "val_macro_f1", "macro_f1_score"),
+    "auc_ovr_macro": ("auc_ovr_macro", "auc_ovr", "auc_macro", "macro_auc", "roc_auc_ovr", "val_auc", "auc"),
+}
+"""This app's metric -> what other tools call it in a summary or metrics file."""
 NESTED = ("config", "args", "hyperparameters", "hparams", "params", "settings", "training", "train", "early_stopping", "metadata")
+NESTED_METRICS = ("metrics", "val_metrics", "validation", "final_metrics", "best_metrics", "results", "val")
 
 
 def known_of(document: Mapping[str, Any]) -> Known:
@@ -26,12 +36,29 @@ def known_of(document: Mapping[str, Any]) -> Known:
         patience=_whole(document, PATIENCE, 1, 10_000),
         warmup_epochs=_number(document, WARMUP, 0, 10_000),
         label_smoothing=_number(document, SMOOTHING, 0, 0.99),
+        seed=_whole(document, SEEDS, 0, 2**63),
+        metrics=_metrics(document),
     )
     for key in NESTED:
         child = document.get(key)
         if isinstance(child, Mapping) and child is not document:
             known = known.joined(known_of(child))
     return known.joined(_from_metrics(document))
+
+
+def _metrics(document: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics of a ``summary.json`` or ``val_metrics.json``, as numbers or as ``{"value": number}``; out of range is left out."""
+    places = [document, *(child for key in NESTED_METRICS if isinstance(child := document.get(key), Mapping))]
+    found: dict[str, float] = {}
+    for place in places:
+        lowered = {str(key).lower(): value for key, value in place.items()}
+        for metric, names in METRICS.items():
+            values = (lowered[name] for name in names if name in lowered)
+            numbers = (value.get("value") if isinstance(value, Mapping) else value for value in values)
+            sound = [float(n) for n in numbers if isinstance(n, int | float) and not isinstance(n, bool) and -1 <= n <= 1]
+            if sound:
+                found.setdefault(metric, sound[0])
+    return found
 
 
 def _number(document: Mapping[str, Any], names: tuple[str, ...], low: float, high: float) -> float | None:

@@ -45,6 +45,9 @@ class Known:
     n_val: int | None = None
     val_counts: Mapping[str, int] = field(default_factory=dict)
     """Validation cases a class."""
+    seed: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """The other tool's own evaluation, under this app's metric names; at which epoch is not known."""
 
     def joined(self, other: Known) -> Known:
         """This, with what it lacks taken from ``other``."""
