@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,6 +234,21 @@ def test_a_run_goes_on_from_another_ones_best_weights(home, finished):
     other = _new_run(home, "other", epochs=1, arch="resnet14t", init_from=finished.id)
     assert train(home, other) == FAILED
     assert "expected resnet14t" in other.status().message
+
+
+def test_a_stopped_run_goes_on_although_the_weights_it_started_from_are_gone(home, finished):
+    base = _new_run(home, "base", epochs=1)
+    assert train(home, base) == DONE
+    run = _new_run(home, "orphan", epochs=3, init_from=base.id)
+    with _training_process(home, run) as child:
+        deadline = time.monotonic() + 120
+        while not run.history() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        child.send_signal(signal.SIGKILL)
+    shutil.rmtree(base.path)
+    assert train(home, run) == DONE
+    assert len(run.history()) == 3
+    assert load_checkpoint(run.best_model).normalisation == load_checkpoint(finished.best_model).normalisation
 
 
 def test_a_film_that_disappeared_is_left_out_and_named_in_the_log(home):

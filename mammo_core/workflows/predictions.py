@@ -13,6 +13,9 @@ from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import MetricsFile
 from mammo_core.storage import sha256_of, write_json, write_table
 
+REPLICATES = 2000
+"""Of the bootstrap behind every interval of a metrics file."""
+
 
 def prediction_table(rows: pd.DataFrame, probabilities: npt.NDArray[np.float64], class_names: Sequence[str]) -> pd.DataFrame:
     """``image_id, patient_id, center, y_true, y_pred, prob_<class>...`` in the order of ``rows``.
@@ -31,13 +34,24 @@ def prediction_table(rows: pd.DataFrame, probabilities: npt.NDArray[np.float64],
     return table
 
 
-def write_evaluation(run: RunDir, on: str, table: pd.DataFrame, epoch: int) -> MetricsFile:
-    """Write ``<on>_predictions.csv`` and ``metrics/<on>_metrics.json`` of a run at ``epoch``."""
-    config = run.config()
-    metrics = evaluate_predictions(
-        table, config.class_names, config.ordinal, epoch=epoch, split_sha256=sha256_of(run.split_table)
-    )
+def write_evaluation(run: RunDir, on: str, table: pd.DataFrame, epoch: int, bootstrap: int = REPLICATES) -> MetricsFile:
+    """Write ``<on>_predictions.csv`` and ``metrics/<on>_metrics.json`` of a run at ``epoch``; ``bootstrap`` 0: no intervals."""
     run.metrics_file(on).parent.mkdir(exist_ok=True)
     write_table(run.predictions_file(on), table)
+    return _write_metrics(run, on, table, epoch, bootstrap)
+
+
+def add_intervals(run: RunDir, on: str) -> None:
+    """Work out the intervals of metrics that were written without them, from the predictions beside them."""
+    table, metrics = run.predictions(on), run.metrics(on)
+    if table is not None and metrics is not None:
+        _write_metrics(run, on, table, metrics.epoch, REPLICATES)
+
+
+def _write_metrics(run: RunDir, on: str, table: pd.DataFrame, epoch: int, bootstrap: int) -> MetricsFile:
+    config, split = run.config(), sha256_of(run.split_table)
+    metrics = evaluate_predictions(
+        table, config.class_names, config.ordinal, epoch=epoch, split_sha256=split, bootstrap=bootstrap
+    )
     write_json(run.metrics_file(on), metrics.to_json())
     return metrics

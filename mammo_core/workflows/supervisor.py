@@ -98,6 +98,7 @@ class Supervisor(threading.Thread):
                 self._lock.release()
 
     def _serve(self) -> None:
+        queue.clear_ended(self._workspace)
         self._adopt_orphans()
         while not self._end.is_set():
             try:

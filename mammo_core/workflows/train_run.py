@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from mammo_core.training.weights import find_weights, load_into
 from mammo_core.workflows.environment import describe_environment
 from mammo_core.workflows.exit_codes import BUSY, DISK_FULL, DONE, FAILED, STOPPED
 from mammo_core.workflows.films import PreparedSplit, prepare_split
-from mammo_core.workflows.predictions import prediction_table, write_evaluation
+from mammo_core.workflows.predictions import add_intervals, prediction_table, write_evaluation
 from mammo_core.workflows.results import write_figures, write_summary
 from mammo_core.workflows.run_writer import RunWriter
 
@@ -157,10 +158,12 @@ class _Training:
         log.info("Training %s on %s with %d threads", run.id, device, threads)
         with _stop_on_signal(run):
             films = self._prepare()
-            model, normalisation = self._first_weights()
+            state = self._kept_state()
+            model, normalisation = self._first_weights() if state is None else self._kept_model(state)
             engine = Engine(config, model, normalisation, films.part("train"), films.part("val"), device, on_step=self._on_step)
             fingerprint = _fingerprint(run, config, films)
-            self._resume(engine, fingerprint)
+            if state is not None:
+                self._resume(engine, state, fingerprint)
             reason = self._fit(engine, films, fingerprint)
         if run.best_model.exists():
             self._finish(engine, films, reason)
@@ -195,11 +198,20 @@ class _Training:
             raise Stopped
         self.writer.step(step, steps)
 
-    def _resume(self, engine: Engine, fingerprint: dict[str, str]) -> None:
+    def _kept_state(self) -> dict[str, Any] | None:
+        """What the last whole epoch left behind; ``None`` in a run that never had one."""
         try:
-            state = load_tensors(self.run.resume_file)
+            return load_tensors(self.run.resume_file)
         except FileNotFoundError:
-            return
+            return None
+
+    def _kept_model(self, state: dict[str, Any]) -> tuple[torch.nn.Module, Normalisation]:
+        """The bare model for a resume: its weights come from the state, so those it once started from may be gone."""
+        if "normalisation" not in state:  # left by an earlier version
+            return self._first_weights()
+        return new_model(self.config), Normalisation.from_dict(state["normalisation"])
+
+    def _resume(self, engine: Engine, state: dict[str, Any], fingerprint: dict[str, str]) -> None:
         changed = [name for name, value in fingerprint.items() if state["fingerprint"].get(name) != value]
         if changed:
             raise ConfigError(
@@ -216,7 +228,7 @@ class _Training:
             for outcome in engine.fit():
                 if outcome.record.is_best:
                     self._keep_best(engine, films, outcome)
-                state = {**engine.state(), "fingerprint": fingerprint}
+                state = {**engine.state(), "fingerprint": fingerprint, "normalisation": engine.normalisation.to_dict()}
                 write_atomic(self.run.resume_file, lambda file, state=state: torch.save(state, file))  # type: ignore[misc]
                 self.writer.epoch_done(engine.history)
                 if self.run.stop_file.exists() and engine.stop_reason() is None:
@@ -232,7 +244,7 @@ class _Training:
         """The best checkpoint with the predictions and features that belong to it."""
         save_checkpoint(self.run.best_model, self._checkpoint(engine, films, outcome.record.epoch))
         table = prediction_table(films.rows("val"), outcome.validation.probabilities, self.config.class_names)
-        write_evaluation(self.run, "val", table, outcome.record.epoch)
+        write_evaluation(self.run, "val", table, outcome.record.epoch, bootstrap=0)  # the intervals wait for the end
         features = outcome.validation.features
         write_atomic(self.run.embeddings, lambda file: np.save(file, features, allow_pickle=False))
 
@@ -264,6 +276,7 @@ class _Training:
         if best is None:
             return
         self.writer.write_status(message="Writing metrics and figures")
+        add_intervals(self.run, "val")
         write_summary(
             self.run, self.config, engine.history, films.class_counts(), {"stop_reason": reason, "left_out": len(films.left_out)}
         )
