@@ -61,6 +61,17 @@ def _request(home, run):
     return [request for request in queue.list_requests(home) if request.arguments.get("run") == run.id][-1]
 
 
+def test_requests_that_ended_long_ago_are_forgotten_when_a_server_starts(tmp_path):
+    workspace = open_workspace(tmp_path / "runs")
+    old, new = (queue.enqueue(workspace, "audit", {}, title) for title in ("old", "new"))
+    queue.update(workspace, old.id, state="done", finished_at=1.0)
+    queue.update(workspace, new.id, state="done", finished_at=time.time())
+    thread = Supervisor(workspace)
+    thread.start()
+    _wait(lambda: [request.title for request in queue.list_requests(workspace)] == ["new"], "the old request to be gone")
+    thread.stop()
+
+
 def test_seeds_wait_for_the_slot_and_train_one_after_another_whatever_number_of_servers(home, supervisor):
     second = Supervisor(home)
     second.start()
