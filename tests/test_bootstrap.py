@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from mammo_core.analysis.bootstrap import Weights, percentile_interval, replicate, two_sided_p
+from mammo_core.analysis.bootstrap import Weights, bca_interval, jackknife, percentile_interval, replicate, two_sided_p
 
 
 def test_weights_give_what_repeating_the_films_gives():
@@ -91,3 +92,47 @@ def test_the_p_value_is_never_zero_and_never_above_one():
     assert two_sided_p(np.full(999, 0.5)) == pytest.approx(2 / 1000)
     assert two_sided_p(np.zeros(99)) == 1.0
     assert two_sided_p(np.array([np.nan])) is None
+
+
+def bca_of(values: np.ndarray, replicates: int, statistic) -> tuple[float, float]:
+    patients = [str(i) for i in range(len(values))]
+    found = replicate(patients, lambda w: {"s": statistic(w, values)}, replicates)
+    left = jackknife(patients, lambda w: {"s": statistic(w, values)})
+    interval = bca_interval(found["s"], left["s"])
+    assert "BCa" in interval.note
+    return interval.low, interval.high
+
+
+def test_the_bca_interval_of_a_skewed_mean_is_that_of_scipy():
+    values = np.random.default_rng(3).exponential(size=40)
+    low, high = bca_of(values, 20_000, lambda w, v: w.mean(v))
+    expected = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", rng=1).confidence_interval
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.02)
+    plain = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=1).confidence_interval
+    assert abs(plain.high - high) > 0.02, "the data are skewed enough to tell the two apart"
+
+
+def test_leaving_out_a_patient_leaves_out_all_of_her_films():
+    left = jackknife(["a", "a", "b", "c"], lambda w: {"mean": w.mean(np.array([1.0, 3.0, 5.0, 7.0]))})
+    assert left["mean"].tolist() == pytest.approx([6.0, 11 / 3, 3.0])
+
+
+def test_the_percentiles_stand_in_where_the_correction_is_undefined():
+    values = np.array([1.0, *np.linspace(0.5, 0.9, 99)])  # the data lie above every replicate
+    assert "percentile" in bca_interval(values, np.linspace(0.9, 1.0, 30)).note
+    assert "percentile" in bca_interval(np.linspace(0.4, 0.9, 100), np.array([0.5, np.nan])).note
+    assert bca_interval(np.ones(50), np.ones(10)).low is None
+
+
+def test_bca_covers_a_high_accuracy_at_least_as_often_as_the_percentiles():
+    generator = np.random.default_rng(0)
+    covered = {"BCa": 0, "percentile": 0}
+    for _ in range(150):
+        right = (generator.random(60) < 0.93).astype(float)
+        patients = [str(i) for i in range(60)]
+        found = replicate(patients, lambda w, right=right: {"s": w.mean(right)}, 400)["s"]
+        left = jackknife(patients, lambda w, right=right: {"s": w.mean(right)})["s"]
+        for name, interval in (("BCa", bca_interval(found, left)), ("percentile", percentile_interval(found[1:]))):
+            covered[name] += interval.low is not None and interval.low <= 0.93 <= interval.high
+    assert covered["BCa"] >= covered["percentile"]
+    assert covered["BCa"] >= 0.90 * 150

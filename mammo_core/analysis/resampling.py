@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mammo_core.analysis.bootstrap import Weights, percentile_interval, replicate, two_sided_p
+from mammo_core.analysis.bootstrap import Weights, bca_interval, jackknife, percentile_interval, replicate, two_sided_p
 from mammo_core.analysis.formulas import Floats
 from mammo_core.analysis.groups import Group
 from mammo_core.analysis.metrics import class_aucs, headline_statistics, weighted_confusion
@@ -38,6 +38,8 @@ class Resampled:
     """Image id of each film, in the order of ``cases``."""
     films: tuple[tuple[str, str], ...]
     """(film, true class), sorted: what must agree for a paired comparison."""
+    left_out: Mapping[str, Floats]
+    """Metric -> shape ``(patients,)``, with one patient left out; empty where there are several runs."""
     stream: int
     """Where the random draws start; equal for groups with the same patients."""
 
@@ -71,12 +73,14 @@ def resample_tables(
 
     found = replicate(cases[0].patients, statistics, REPLICATES if replicates is None else replicates, stream)
     names = list(dict.fromkeys(key.partition(":")[2] for key in found))
+    without_one = jackknife(cases[0].patients, statistics) if len(cases) == 1 else {}
     return Resampled(
         values={name: np.stack([found[f"{row}:{name}"] for row in range(len(cases))]) for name in names},
         seeds=tuple(seeds),
         cases=tuple(cases),
         film_order=tuple(first["image_id"].astype(str)),
         films=tuple(sorted(zip(first["image_id"].astype(str), first["y_true"].astype(str), strict=True))),
+        left_out={key.partition(":")[2]: values for key, values in without_one.items()},
         stream=stream,
     )
 
@@ -108,7 +112,11 @@ def group_interval(resampled: Resampled, metric: str) -> dict[str, Any]:
             "sd_patients": None,
             "method": "undefined: a class is missing among these films",
         }
-    interval = percentile_interval(_mean_of_drawn_runs(values[:, 1:], _run_draws(resampled)))
+    interval = (
+        percentile_interval(_mean_of_drawn_runs(values[:, 1:], _run_draws(resampled)))
+        if len(values) > 1
+        else bca_interval(values[0], resampled.left_out[metric])
+    )
     defined = values[:, 1:][:, ~np.isnan(values[:, 1:]).any(axis=0)]
     return {
         "value": point,
