@@ -2,23 +2,36 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 
+from mammo_core.analysis.levels import LEVELS
 from mammo_core.runs.listing import list_cards
 from mammo_core.runs.queue import enqueue, list_requests
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import Request
 from mammo_core.workflows.overview import plural
 from mammo_core.workflows.shelf import ShelfRow
-from pages.shared.evaluation_view import PARTS, charts, headline, mistakes
-from pages.shared.figures import download_table
+from pages.shared.choice import choose
+from pages.shared.evaluation_calibration import calibration
+from pages.shared.evaluation_mistakes import mistakes
+from pages.shared.evaluation_ranking import ranking
+from pages.shared.evaluation_subgroups import subgroups
+from pages.shared.evaluation_threshold import threshold
+from pages.shared.evaluation_view import PARTS, View, facts_notice, headline, overview
 from pages.shared.frame import current_workspace, errors_in_words, page_title, plain
 from pages.shared.glossary import explain
 from pages.shared.job_progress import OPEN_STATES, follow_job
-from pages.shared.model_results import missing_on, results, runs_of
-from pages.shared.number_tables import class_rows, metric_rows
+from pages.shared.model_results import missing_on, results_of, runs_of
 from pages.shared.run_picker import nothing_yet, pick_model
+
+VIEWS: dict[str, tuple[str, View]] = {
+    "overview": ("Overview", overview),
+    "ranking": ("Ranking", ranking),
+    "calibration": ("Calibration", calibration),
+    "threshold": ("Threshold", threshold),
+    "subgroups": ("Subgroups", subgroups),
+    "mistakes": ("Mistakes", mistakes),
+}
 
 workspace = current_workspace()
 
@@ -58,17 +71,16 @@ def offer_evaluation(model: ShelfRow, missing: list[RunDir], on: str) -> None:
 
 
 def show(model: ShelfRow, runs: list[RunDir], on: str) -> None:
-    table, metrics = results(runs, on)
-    headline(model, metrics, runs, on)
-    charts(model, table, metrics, on)
-    st.subheader("For each class")
-    classes = class_rows(metrics)
-    st.dataframe(classes, hide_index=True, alt="Sensitivity, specificity and more of each class with intervals")
-    st.subheader("All metrics")
-    everything = metric_rows(metrics.metrics)
-    st.dataframe(everything, hide_index=True, alt="Every metric with its interval")
-    download_table(pd.concat([everything, classes]), f"{model.name.replace('/', '_')}_{on}_metrics", "evaluate_table")
-    mistakes(model, table, metrics, runs[0].config().ordinal)
+    """Choose the unit of analysis and a view; only that view is computed."""
+    missing = results_of(workspace, runs, on, "film").missing_levels()
+    levels = {level: word for level, word in LEVELS.items() if level not in missing}
+    with unit_place:
+        level = choose("For each", levels, "evaluate_level")
+    results = results_of(workspace, runs, on, level)
+    headline(results)
+    facts_notice(results)
+    view = choose("View", {key: title for key, (title, _) in VIEWS.items()}, "evaluate_view")
+    VIEWS[view][1](model, results)
 
 
 page_title("Evaluate", "How good is it, and for whom?")
@@ -79,9 +91,9 @@ if not any(card.state == "finished" for card in cards):
     )
 else:
     model = pick_model("Model", cards, "evaluate_model")
-    on = st.segmented_control(
-        "Films", list(PARTS), format_func=PARTS.__getitem__, default="val", required=True, key="evaluate_on", bind="query-params"
-    )
+    with st.container(horizontal=True):
+        on = choose("Films", PARTS, "evaluate_on")
+        unit_place = st.container(width="content")
     if model is not None:
         with errors_in_words():
             runs = runs_of(workspace, model.runs)

@@ -129,15 +129,6 @@ def test_the_wilson_interval_equals_that_of_statsmodels(hits, n):
     assert formulas.wilson_interval(hits, n) == pytest.approx(proportion_confint(hits, n, method="wilson"))
 
 
-def test_roc_points_equal_those_of_scikit_learn():
-    labels, probabilities = draw(0)
-    scores = probabilities[:, 1].round(1)  # many ties
-    fpr, tpr, _ = sk.roc_curve(labels == 1, scores, drop_intermediate=False)
-    found = formulas.roc_points(scores, labels == 1)
-    assert found[0] == pytest.approx(fpr)
-    assert found[1] == pytest.approx(tpr)
-
-
 # ---- what is undefined, and whose films they are ----------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from mammo_core.analysis.mistakes import with_confidence, worst_mistakes
+from mammo_core.analysis.mistakes import surest_mistakes, with_confidence, worst_mistakes
 
 CLASSES = ("A", "B", "C")
 
@@ -38,3 +38,9 @@ def test_without_an_order_the_least_probable_truth_comes_first(table: pd.DataFra
 
 def test_no_mistake_gives_an_empty_table(table: pd.DataFrame) -> None:
     assert worst_mistakes(table.head(1), CLASSES, ordinal=True).empty
+
+
+def test_the_surest_wrong_call_comes_first_however_far_it_is(table: pd.DataFrame) -> None:
+    far_and_sure = table.assign(prob_A=[0.8, 0.2, 0.05, 0.1], prob_B=[0.1, 0.7, 0.05, 0.1], prob_C=[0.1, 0.1, 0.9, 0.8])
+    assert surest_mistakes(far_and_sure, CLASSES)["image_id"].tolist() == ["f3", "f4", "f2"]
+    assert surest_mistakes(table.iloc[:1], CLASSES).empty

@@ -7,7 +7,8 @@ replicates are one matrix product.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,9 @@ class Weights:
 Statistics = Callable[[Weights], Mapping[str, Floats]]
 
 
-def replicate(patients: Sequence[str], statistics: Statistics, replicates: int = 2000, seed: int = 0) -> dict[str, Floats]:
+def replicate(
+    patients: Sequence[str], statistics: Statistics, replicates: int = 2000, seed: int | None = None
+) -> dict[str, Floats]:
     """Every statistic on the data as they are and on resampled patients.
 
     Parameters
@@ -74,8 +77,9 @@ def replicate(patients: Sequence[str], statistics: Statistics, replicates: int =
         Takes :class:`Weights` of b replicates, returns arrays of shape ``(b,)`` by name.
     replicates : int
         Number of replicates; 2000 gives the ends of a 95 % interval to about a tenth of its width.
-    seed : int
-        Same seed, same intervals.
+    seed : int, optional
+        Where the draws start. By default the patients decide (:func:`stream_of`): the same patients get the same draws, on
+        whatever page and for whatever model, and other patients get independent ones.
 
     Returns
     -------
@@ -84,7 +88,7 @@ def replicate(patients: Sequence[str], statistics: Statistics, replicates: int =
     """
     names, patient_of = np.unique(np.asarray(patients, dtype=object).astype(str), return_inverse=True)
     n_patients, n_films = len(names), len(patient_of)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(stream_of(names) if seed is None else seed)
     parts = [statistics(Weights(np.ones((1, n_patients)), patient_of))]
     block = max(1, BLOCK_ELEMENTS // max(1, n_films))
     for start in range(0, replicates, block):
@@ -107,6 +111,11 @@ def jackknife(patients: Sequence[str], statistics: Statistics) -> dict[str, Floa
         counts[np.arange(len(counts)), start + np.arange(len(counts))] = 0
         parts.append(statistics(Weights(counts, patient_of)))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def stream_of(patients: Iterable[str]) -> int:
+    """A number that depends on the set of patients alone."""
+    return zlib.crc32("\n".join(sorted(set(map(str, patients)))).encode())
 
 
 @dataclass(frozen=True)

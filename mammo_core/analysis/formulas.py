@@ -155,24 +155,3 @@ def wilson_interval(successes: float, n: float, effective_n: float | None = None
     centre = (share + Z_95**2 / (2 * size)) / (1 + Z_95**2 / size)
     half = Z_95 / (1 + Z_95**2 / size) * math.sqrt(share * (1 - share) / size + Z_95**2 / (4 * size**2))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def roc_points(scores: Floats, positive: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """False and true positive rate at every threshold, from (0, 0) to (1, 1); ties move in one step.
-
-    Raises
-    ------
-    UndefinedMetric
-        Only positives or only negatives: there is no curve.
-    """
-    if positive.all() or not positive.any():
-        raise UndefinedMetric("A ROC curve needs cases of the class and cases of the others; one of them is missing here.")
-    order = np.argsort(-scores, kind="stable")
-    last_of_tie = np.append(np.diff(scores[order]) != 0, True)
-    true_positives = np.cumsum(positive[order])[last_of_tie]
-    false_positives = np.cumsum(~positive[order])[last_of_tie]
-    start = np.zeros(1)
-    return (
-        np.concatenate([start, false_positives / false_positives[-1]]),
-        np.concatenate([start, true_positives / true_positives[-1]]),
-    )

@@ -15,7 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from mammo_core.analysis import formulas
-from mammo_core.analysis.bootstrap import Weights, percentile_interval, replicate
+from mammo_core.analysis.binary_metrics import BINARY_TITLES, Thresholds, binary_definition, binary_statistics, choose_thresholds
+from mammo_core.analysis.bootstrap import Weights, jackknife, replicate
+from mammo_core.analysis.calibration import SCHEME, calibration_errors
+from mammo_core.analysis.estimates import estimate
 from mammo_core.analysis.formulas import Floats, Labels
 from mammo_core.analysis.predictions import Cases, cases_of, ensemble_predictions
 from mammo_core.runs.schema import MetricsFile, MetricValue
@@ -25,7 +28,7 @@ __all__ = ["TITLES", "ensemble_predictions", "epoch_metrics", "evaluate_predicti
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 """Floor under the logarithm, as scikit-learn's ``log_loss`` has it: a certain mistake costs 36 nats, not infinity."""
 
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae_classes"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae_classes", "ece", "ece_classwise"})
 
 TITLES = {
     "accuracy": "Accuracy",
@@ -37,10 +40,13 @@ TITLES = {
     "auc_ovr_macro": "AUC (macro, one-vs-rest)",
     "log_loss": "Log loss",
     "brier": "Brier score (0 to 2)",
+    "log_loss_skill": "Log-loss skill (0 is quoting class shares)",
+    "brier_skill": "Brier skill (0 is quoting class shares)",
+    "ece": "Calibration error of the called class",
+    "ece_classwise": "Calibration error, mean of the classes",
     "within_one": "Within one class",
     "mae_classes": "Mean error in classes",
-    "dense_auc": "AUC (upper half of the classes)",
-    "malignant_auc": "AUC (Malignant vs rest)",
+    **BINARY_TITLES,
 }
 """What a reader sees for each metric name."""
 
@@ -48,8 +54,11 @@ TITLES = {
 # ---- one block of replicates ----------------------------------------------------------------------------------------------
 
 
-def statistics(cases: Cases, weights: Weights) -> dict[str, Floats]:
-    """Every metric of every replicate, shape ``(b,)`` each; per-class ones are named ``f1:<class>`` and ``auc:<class>``."""
+def statistics(cases: Cases, weights: Weights, thresholds: Thresholds | None = None) -> dict[str, Floats]:
+    """Every metric of every replicate, shape ``(b,)`` each; per-class ones are named ``f1:<class>`` and ``auc:<class>``.
+
+    ``thresholds`` of yes-or-no questions are chosen on ``cases`` themselves where left out.
+    """
     confusion = weighted_confusion(cases, weights)
     aucs = class_aucs(cases, weights)
     found = headline_statistics(cases, confusion, aucs)
@@ -58,20 +67,27 @@ def statistics(cases: Cases, weights: Weights) -> dict[str, Floats]:
     found["log_loss"] = weights.mean(losses(cases.labels, cases.probabilities))
     truth = np.eye(len(cases.class_names))[cases.labels]
     found["brier"] = weights.mean(((cases.probabilities - truth) ** 2).sum(axis=1))
+    found |= _skills(confusion, found["log_loss"], found["brier"])
     if cases.ordinal:
         steps_off = np.abs(cases.labels - cases.predicted).astype(np.float64)
         found["within_one"] = weights.mean((steps_off <= 1).astype(np.float64))
         found["mae_classes"] = weights.mean(steps_off)
-        first = len(cases.class_names) - len(cases.upper_half)
-        found["dense_auc"] = weights.auc(cases.probabilities[:, first:].sum(axis=1), cases.labels >= first)
-    malignant = malignant_class(cases.class_names)
-    if malignant is not None and len(cases.class_names) > 2:
-        found["malignant_auc"] = aucs[:, malignant]
+    found |= binary_statistics(cases, weights, thresholds or choose_thresholds(cases, None))
     f1 = formulas.f1_scores(confusion)
     for position, name in enumerate(cases.class_names):
         found[f"f1:{name}"] = f1[:, position]
         found[f"auc:{name}"] = aucs[:, position]
     return found
+
+
+def _skills(confusion: Floats, log_loss: Floats, brier: Floats) -> dict[str, Floats]:
+    """Loss against that of always quoting the class shares of the same films; NaN where they are of one class."""
+    shares = formulas.ratio(confusion.sum(axis=2), confusion.sum(axis=(1, 2))[:, None])
+    entropy = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=1)
+    return {
+        "log_loss_skill": 1 - formulas.ratio(log_loss, entropy),
+        "brier_skill": 1 - formulas.ratio(brier, 1 - (shares**2).sum(axis=1)),
+    }
 
 
 def headline_statistics(cases: Cases, confusion: Floats, aucs: Floats) -> dict[str, Floats]:
@@ -106,15 +122,10 @@ def losses(labels: Labels, probabilities: Floats) -> Floats:
     return np.asarray(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)))
 
 
-def malignant_class(class_names: Sequence[str]) -> int | None:
-    """Index of the class called Malignant, whatever its case."""
-    return next((index for index, name in enumerate(class_names) if name.strip().lower() == "malignant"), None)
-
-
 # ---- the metrics file -----------------------------------------------------------------------------------------------------
 
 
-def evaluate_predictions(
+def evaluate_predictions(  # noqa: PLR0913  (all but two are keywords that every caller names)
     table: pd.DataFrame,
     class_names: Sequence[str],
     ordinal: bool,
@@ -122,6 +133,7 @@ def evaluate_predictions(
     epoch: int,
     split_sha256: str | None,
     bootstrap: int = 2000,
+    validation: pd.DataFrame | None = None,
 ) -> MetricsFile:
     """All metrics of one table of predictions, with 95 % intervals from resampled patients.
 
@@ -139,6 +151,9 @@ def evaluate_predictions(
         Which split the films come from.
     bootstrap : int
         Replicates; 0 leaves out the bootstrap intervals.
+    validation : DataFrame, optional
+        The same run's predictions on validation films, which choose the thresholds of yes-or-no questions. Without them
+        ``table`` chooses them itself, and their methods say so.
 
     Raises
     ------
@@ -146,9 +161,20 @@ def evaluate_predictions(
         As :func:`cases_of`.
     """
     cases = cases_of(table, class_names, ordinal)
-    found = replicate(cases.patients, lambda weights: statistics(cases, weights), bootstrap)
+    thresholds = choose_thresholds(cases, None if validation is None else cases_of(validation, class_names, ordinal))
+
+    def of(weights: Weights) -> dict[str, Floats]:
+        return statistics(cases, weights, thresholds)
+
+    found = replicate(cases.patients, of, bootstrap)
+    left_out = jackknife(cases.patients, of) if bootstrap else {}
     confusion = formulas.confusion_matrix(cases.labels, cases.predicted, len(class_names))
-    metrics = {name: _metric_value(name, values, cases) for name, values in found.items() if ":" not in name}
+    metrics = {
+        name: _metric_value(name, found, left_out, _definition(name, cases) or binary_definition(name, cases, thresholds))
+        for name in found
+        if ":" not in name
+    }
+    metrics |= _calibration_metrics(cases)
     wilson = formulas.wilson_interval(float(np.trace(confusion)), len(cases.labels))
     if wilson is not None:
         low, high = wilson
@@ -160,21 +186,27 @@ def evaluate_predictions(
         epoch=epoch,
         split_sha256=split_sha256,
         metrics=metrics,
-        per_class={name: _class_values(position, cases, confusion, found) for position, name in enumerate(class_names)},
+        per_class={
+            name: _class_values(position, cases, confusion, (found, left_out)) for position, name in enumerate(class_names)
+        },
         confusion_matrix=confusion.astype(int).tolist(),
         class_names=list(class_names),
     )
 
 
-def _metric_value(name: str, values: Floats, cases: Cases) -> MetricValue:
-    if math.isnan(values[0]):
-        return MetricValue(value=None, method=f"undefined: {_why_undefined(name)}")
-    how = _definition(name, cases)
-    if len(values) == 1:
-        return MetricValue(value=float(values[0]), method=how)
-    interval = percentile_interval(values[1:])
-    method = f"{how}; {interval.note}" if how else interval.note
-    return MetricValue(value=float(values[0]), ci_low=interval.low, ci_high=interval.high, method=method)
+def _calibration_metrics(cases: Cases) -> dict[str, MetricValue]:
+    """Calibration errors, which are never 0 in a finite sample, beside what a perfectly calibrated model would show."""
+    return {
+        name: MetricValue(
+            value=error,
+            method=f"{SCHEME}; a perfectly calibrated model of this n would show {low:.3f} to {high:.3f}",
+        )
+        for name, (error, low, high) in calibration_errors(cases).items()
+    }
+
+
+def _metric_value(name: str, found: Mapping[str, Floats], left_out: Mapping[str, Floats], how: str = "") -> MetricValue:
+    return estimate(found[name], left_out.get(name), how, f"undefined: {_why_undefined(name)}")
 
 
 def _why_undefined(name: str) -> str:
@@ -182,6 +214,10 @@ def _why_undefined(name: str) -> str:
         return "all true and predicted classes are one class"
     if "auc" in name:
         return "needs films of the class and films of the others"
+    if name.endswith("_skill"):
+        return "all films are of one class, so quoting its share is perfect"
+    if "sensitivity" in name or "specificity" in name or name.endswith("_ap"):
+        return "films of one of the two kinds are missing, here or where the threshold was chosen"
     return "the class neither occurs nor is predicted" if name.startswith("f1:") else "no films"
 
 
@@ -194,12 +230,16 @@ def _definition(name: str, cases: Cases) -> str:
         "auc_ovr_macro": f"unweighted mean of the one-vs-rest AUC of the classes that occur{without}",
         "log_loss": "natural logarithm",
         "brier": "mean of the summed squared errors of all classes, 0 to 2",
-        "dense_auc": f"{' or '.join(cases.upper_half)} against the rest",
-        "malignant_auc": "Malignant against the rest",
+        "log_loss_skill": "1 - log loss / log loss of always quoting the class shares",
+        "brier_skill": "1 - Brier score / Brier score of always quoting the class shares",
     }.get(name, "")
 
 
-def _class_values(k: int, cases: Cases, confusion: Floats, found: Mapping[str, Floats]) -> dict[str, MetricValue | int]:
+Resampled = tuple[Mapping[str, Floats], Mapping[str, Floats]]
+"""Replicates, and values with one patient left out."""
+
+
+def _class_values(k: int, cases: Cases, confusion: Floats, resampled: Resampled) -> dict[str, MetricValue | int]:
     is_class, called = cases.labels == k, cases.predicted == k
     name = cases.class_names[k]
     return {
@@ -208,8 +248,8 @@ def _class_values(k: int, cases: Cases, confusion: Floats, found: Mapping[str, F
         "sensitivity": _proportion(cases, called, is_class, "no films of this class"),
         "specificity": _proportion(cases, ~called, ~is_class, "no films of other classes"),
         "ppv": _proportion(cases, is_class, called, "this class was never predicted"),
-        "f1": _metric_value(f"f1:{name}", found[f"f1:{name}"], cases),
-        "auc": _metric_value(f"auc:{name}", found[f"auc:{name}"], cases),
+        "f1": _metric_value(f"f1:{name}", *resampled),
+        "auc": _metric_value(f"auc:{name}", *resampled),
     }
 
 

@@ -50,3 +50,10 @@ def worst_mistakes(table: pd.DataFrame, class_names: Sequence[str], ordinal: boo
     wrong = judged.assign(steps_off=far if ordinal else 1)[~judged["right"]]
     order = ["steps_off", "prob_true", "image_id"]
     return wrong.sort_values(order, ascending=[False, True, True], ignore_index=True).head(limit)
+
+
+def surest_mistakes(table: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
+    """All wrongly called films, those first of whose wrong class the model was surest; columns as :func:`with_confidence`."""
+    judged = with_confidence(table, class_names)
+    wrong = judged[~judged["right"]]
+    return wrong.sort_values(["confidence", "image_id"], ascending=[False, True], ignore_index=True)

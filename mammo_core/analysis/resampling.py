@@ -7,7 +7,6 @@ draws, so that their difference is a paired one, and groups with other patients 
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mammo_core.analysis.bootstrap import Weights, bca_interval, jackknife, percentile_interval, replicate, two_sided_p
+from mammo_core.analysis.bootstrap import Weights, bca_interval, jackknife, percentile_interval, replicate, stream_of, two_sided_p
 from mammo_core.analysis.formulas import Floats
 from mammo_core.analysis.groups import Group
 from mammo_core.analysis.metrics import class_aucs, headline_statistics, weighted_confusion
@@ -66,12 +65,11 @@ def resample_tables(
     """:func:`resample` for prediction tables at hand, one a run."""
     first = tables[0]
     cases = [cases_of(aligned_with(first, table, f"run {n}"), class_names, False) for n, table in enumerate(tables, start=1)]
-    stream = zlib.crc32("\n".join(sorted(set(cases[0].patients))).encode())
 
     def statistics(weights: Weights) -> dict[str, Floats]:
         return {f"{row}:{name}": values for row, one in enumerate(cases) for name, values in _headline(one, weights).items()}
 
-    found = replicate(cases[0].patients, statistics, REPLICATES if replicates is None else replicates, stream)
+    found = replicate(cases[0].patients, statistics, REPLICATES if replicates is None else replicates)
     names = list(dict.fromkeys(key.partition(":")[2] for key in found))
     without_one = jackknife(cases[0].patients, statistics) if len(cases) == 1 else {}
     return Resampled(
@@ -81,7 +79,7 @@ def resample_tables(
         film_order=tuple(first["image_id"].astype(str)),
         films=tuple(sorted(zip(first["image_id"].astype(str), first["y_true"].astype(str), strict=True))),
         left_out={key.partition(":")[2]: values for key, values in without_one.items()},
-        stream=stream,
+        stream=stream_of(cases[0].patients),
     )
 
 

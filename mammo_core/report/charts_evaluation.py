@@ -9,18 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mammo_core.analysis.bootstrap import Weights
-from mammo_core.analysis.formulas import roc_points
-from mammo_core.analysis.predictions import Cases, cases_of
+from mammo_core.analysis.predictions import cases_of
+from mammo_core.analysis.questions import Question, answers_of
+from mammo_core.analysis.thresholds import curve_of
 from mammo_core.errors import UndefinedMetric
+from mammo_core.report import charts_ranking
 from mammo_core.report.spec import Chart, Spec, by_series, category, layered, number, records, tooltip
-from mammo_core.report.theme import DASHES, NEUTRAL, SEQUENTIAL, SPLIT_COLOURS, class_colours
+from mammo_core.report.theme import NEUTRAL, SEQUENTIAL, SPLIT_COLOURS, class_colours
 
 DARK_CELL = 0.71
 """Row share from which a cell of the confusion matrix takes white text: black and white both keep 4.5:1 there."""
-
-MOST_ROC_POINTS = 400
-"""More points than a figure can show; longer curves are thinned evenly to this."""
 
 
 def confusion_chart(matrix: Sequence[Sequence[int]], class_names: Sequence[str], width: int = 260) -> Chart:
@@ -88,50 +86,22 @@ def confusion_finding(counts: npt.NDArray[np.int64], class_names: Sequence[str])
 def roc_chart(table: pd.DataFrame, class_names: Sequence[str], width: int = 300) -> Chart:
     """One-vs-rest ROC curve of each class that can be ranked, with its AUC, from a table of predictions.
 
+    ``charts_ranking.roc_chart`` draws any question, with bands and marks.
+
     Raises
     ------
     UndefinedMetric, DataError
         All films are of one class; the table is not one of predictions.
     """
     cases = cases_of(table, class_names, ordinal=False)
-    curves = [(k, *found) for k in range(len(class_names)) if (found := _curve(cases, k)) is not None]
-    if not curves:
+    asked = [Question(f"class:{name}", name, (name,), tuple(n for n in class_names if n != name)) for name in class_names]
+    curves = [curve_of(question, answers_of(cases, question), bootstrap=0) for question in asked]
+    shown = [curve for curve in curves if not curve.undefined]
+    if not shown:
         raise UndefinedMetric("There is no ROC curve: all films are of one class. Evaluate on films of at least two classes.")
-    labels = [f"{class_names[k]}  {auc:.3f}" for k, auc, _ in curves]
-    points = [{"curve": label, **point} for label, (_, _, found) in zip(labels, curves, strict=True) for point in found]
-    colours = class_colours(class_names)
-    legend = {"title": "AUC, class against the rest", "orient": "bottom-right", "symbolType": "stroke", "symbolSize": 250}
-    axis = {"values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f"}
-    place = {
-        "x": number("fpr", title="1 - specificity", scale={"domain": [0, 1]}, axis=axis),
-        "y": number("tpr", title="Sensitivity", scale={"domain": [0, 1]}, axis=axis),
-    }
-    look = {
-        "color": by_series(labels, [colours[class_names[k]] for k, _, _ in curves], "curve", legend=legend),
-        "strokeDash": by_series(labels, [list(DASHES[k % len(DASHES)]) for k, _, _ in curves], "curve", legend=legend),
-        "order": number("rank"),
-    }
-    diagonal = {"type": "line", "style": "member", "color": NEUTRAL, "strokeDash": [2, 3]}
-    parts: list[Spec] = [
-        {"data": records([{"fpr": 0, "tpr": 0}, {"fpr": 1, "tpr": 1}]), "mark": diagonal, "encoding": place},
-        {"data": records(points), "mark": {"type": "line", "style": "series"}, "encoding": {**place, **look}},
-    ]
-    finding = ", ".join(" ".join(label.split("  ")) for label in labels)
-    description = f"AUC of each class against the rest on {len(cases.labels)} films: {finding}."
-    return Chart(layered(parts, width, width, description=description))
-
-
-def _curve(cases: Cases, k: int) -> tuple[float, list[dict[str, float]]] | None:
-    """AUC and points of one class, at most ``MOST_ROC_POINTS`` of them, ends included."""
-    scores, positive = cases.probabilities[:, k], cases.labels == k
-    try:
-        false_rate, true_rate = roc_points(scores, positive)
-    except UndefinedMetric:
-        return None
-    everyone = Weights(np.ones((1, len(scores))), np.arange(len(scores)))
-    kept = np.unique(np.linspace(0, len(false_rate) - 1, min(len(false_rate), MOST_ROC_POINTS)).round().astype(int))
-    points = [{"fpr": float(false_rate[i]), "tpr": float(true_rate[i]), "rank": int(i)} for i in kept]
-    return float(everyone.auc(scores, positive)[0]), points
+    chart = charts_ranking.roc_chart(shown, charts_ranking.RankingView(width=width, legend="AUC, class against the rest"))
+    finding = ", ".join(f"{curve.title} {curve.auc.value:.3f}" for curve in shown)
+    return chart.with_properties(description=f"AUC of each class against the rest on {len(cases.labels)} films: {finding}.")
 
 
 # ---- how many films of what -----------------------------------------------------------------------------------------------

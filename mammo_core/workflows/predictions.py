@@ -49,9 +49,15 @@ def add_intervals(run: RunDir, on: str) -> None:
 
 
 def _write_metrics(run: RunDir, on: str, table: pd.DataFrame, epoch: int, bootstrap: int) -> MetricsFile:
-    config, split = run.config(), sha256_of(run.split_table)
+    config = run.config()
     metrics = evaluate_predictions(
-        table, config.class_names, config.ordinal, epoch=epoch, split_sha256=split, bootstrap=bootstrap
+        table,
+        config.class_names,
+        config.ordinal,
+        epoch=epoch,
+        split_sha256=sha256_of(run.split_table),
+        bootstrap=bootstrap,
+        validation=None if on == "val" else run.predictions("val"),  # thresholds are never chosen on the films they judge
     )
     write_json(run.metrics_file(on), metrics.to_json())
     return metrics

@@ -1,84 +1,117 @@
-"""The results of a model on one part of its split, drawn: the headline, confusion matrix and ROC, and the worst mistakes."""
+"""The results of a model on one part of its split: the headline, what is known of the films, and the overview."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import pandas as pd
 import streamlit as st
 
+from mammo_core.analysis.levels import PLURALS
 from mammo_core.analysis.metrics import TITLES
-from mammo_core.analysis.mistakes import worst_mistakes
-from mammo_core.errors import UndefinedMetric
-from mammo_core.report.charts import confusion_chart, roc_chart
+from mammo_core.analysis.questions import questions_of
+from mammo_core.report.charts import confusion_chart
 from mammo_core.report.spec import Chart
-from mammo_core.runs.run_dir import RunDir
-from mammo_core.runs.schema import MetricsFile
 from mammo_core.workflows.overview import plural, value_text
 from mammo_core.workflows.shelf import ShelfRow
-from pages.shared.figures import download_figure, show_chart
+from pages.shared.figures import download_figure, download_table, show_chart
 from pages.shared.frame import plain
 from pages.shared.glossary import explain
+from pages.shared.model_results import Results
+from pages.shared.number_tables import class_rows, metric_rows
 
 PARTS = {"val": "Validation films", "test": "Test films"}
-SHOWN_MISTAKES = 20
-CHART_WIDTH = 250
+PART_WORDS = {"val": "validation", "test": "test"}
+CONFUSION_WIDTH = 250
+SHOWN_NUMBERS = 6
+
+ORDINAL_NUMBERS = ("kappa_quadratic", "dense_auc", "accuracy", "balanced_accuracy", "within_one", "auc_ovr_macro")
+LESION_NUMBERS = ("auc_ovr_macro", "malignant_auc", "malignant_ap", "balanced_accuracy", "macro_f1", "accuracy", "log_loss")
 
 
-def headline(model: ShelfRow, metrics: MetricsFile, runs: Sequence[RunDir], on: str) -> None:
-    name = "kappa_quadratic" if runs[0].config().ordinal else "auc_ovr_macro"
+def name_of(model: ShelfRow, results: Results) -> str:
+    """Beginning of a file name."""
+    unit = "" if results.level == "film" else f"_{results.level}"
+    return f"{model.name}_{results.on}{unit}".replace("/", "_")
+
+
+def note_of(model: ShelfRow, results: Results) -> str:
+    """What is kept inside an exported figure."""
+    units = results.units()
+    cases = f"n = {len(units.table)} {PLURALS[results.level]}"
+    return f"Model {', '.join(model.runs)}; {PARTS[results.on].lower()}; {cases}"
+
+
+def headline(results: Results) -> None:
+    """The number that matters most in one line, and how it came about."""
+    metrics = results.metrics()
+    name = "kappa_quadratic" if results.ordinal else "auc_ovr_macro"
     value = metrics.metrics.get(name)
     words = "undefined" if value is None else value_text(value)
-    st.markdown(f"### {TITLES[name]} {plain(words)} on {metrics.n} {PARTS[on].lower()} of {metrics.patients} patients")
+    cases = f"{metrics.n} {PART_WORDS[results.on]} {PLURALS[results.level]}"
+    of_patients = "" if results.level == "patient" else f" of {metrics.patients} patients"
+    st.markdown(f"### {TITLES[name]} {plain(words)} on {plain(cases)}{of_patients}")
+    runs = results.runs
     parts = ["Mean of the probabilities of " + plural(len(runs), "run") if len(runs) > 1 else f"Best epoch {metrics.epoch}"]
-    if on == "test":
+    if results.on == "test":
         looks = [len(run.test_looks()) for run in runs]
         parts.append(f"test films looked at {plural(max(looks, default=0), 'time')}" + (" by each run" if len(runs) > 1 else ""))
     st.caption(f"{' · '.join(parts)}. 95 % intervals come from drawing patients anew.", help=explain("interval"))
+    units = results.units()
+    if units.words:
+        st.caption(f":material/stacks: {plain(units.words)}")
 
 
-def charts(model: ShelfRow, table: pd.DataFrame, metrics: MetricsFile, on: str) -> None:
-    note, stem = f"Model {', '.join(model.runs)}; {PARTS[on].lower()}; n = {metrics.n}", f"{model.name}_{on}"
+def facts_notice(results: Results) -> None:
+    """What cannot be shown because the data set is gone or does not say it."""
+    if results.facts_problem():
+        st.caption(
+            ":material/info: The data set of these films cannot be read, so there are no results by breast or exam, and no "
+            f"subgroups but the centre. {plain(results.facts_problem())}"
+        )
+        return
+    for level, why in results.missing_levels().items():
+        st.caption(f":material/info: No results by {level}: {plain(why)}.")
+
+
+def overview(model: ShelfRow, results: Results) -> None:
+    """The confusion matrix beside the headline numbers, then each class, then everything there is."""
+    metrics, name = results.metrics(), name_of(model, results)
     left, right = st.columns(2)
 
     def confusion(width: int) -> Chart:
         return confusion_chart(metrics.confusion_matrix, metrics.class_names, width)
 
     with left:
-        st.subheader("Confusion matrix")
-        show_chart(confusion(CHART_WIDTH), "evaluate_confusion")
+        st.subheader("Confusion matrix", help="Counts, and their share of the true class.")
+        show_chart(confusion(CONFUSION_WIDTH), "evaluate_confusion")
         data = pd.DataFrame(metrics.confusion_matrix, columns=metrics.class_names).assign(true=metrics.class_names)
-        download_figure(confusion, f"{stem}_confusion", data, note, "evaluate_confusion_file")
+        download_figure(confusion, f"{name}_confusion", data, note_of(model, results), "evaluate_confusion_file")
     with right:
-        st.subheader("ROC")
-        try:
-            show_chart(roc_chart(table, metrics.class_names, CHART_WIDTH), "evaluate_roc")
-        except UndefinedMetric as undefined:
-            st.info(plain(str(undefined)), icon=":material/info:")
-            return
-        download_figure(
-            lambda width: roc_chart(table, metrics.class_names, width),
-            f"{stem}_roc",
-            table.drop(columns="patient_id"),
-            note,
-            "evaluate_roc_file",
-        )
+        _numbers(results)
+    st.subheader("For each class")
+    classes = class_rows(metrics, PLURALS[results.level])
+    st.dataframe(classes, hide_index=True, alt="Sensitivity, specificity and more of each class with intervals")
+    st.subheader("All metrics")
+    everything = metric_rows(metrics.metrics)
+    st.dataframe(everything, hide_index=True, alt="Every metric with its interval")
+    download_table(pd.concat([everything, classes]), f"{name}_metrics", "evaluate_table")
 
 
-def mistakes(model: ShelfRow, table: pd.DataFrame, metrics: MetricsFile, ordinal: bool) -> None:
-    st.subheader("Worst mistakes")
-    wrong = worst_mistakes(table, metrics.class_names, ordinal, SHOWN_MISTAKES)
-    if wrong.empty:
-        st.success("No film is called wrongly.", icon=":material/check_circle:")
-        return
-    shown = wrong[["image_id", "center", "y_true", "y_pred", "confidence", "prob_true"]].set_axis(
-        ["Film", "Centre", "True", "Called", "Probability of the call", "Probability of the truth"], axis=1
-    )
-    percent = {
-        name: st.column_config.NumberColumn(format="%.2f") for name in ("Probability of the call", "Probability of the truth")
-    }
-    st.dataframe(shown, hide_index=True, column_config=percent, alt=f"The {len(shown)} worst of the wrongly called films")
-    st.page_link(
-        "pages/gradcam.py", label="See what influenced these scores", icon=":material/center_focus_strong:",
-        query_params={"gradcam_run": model.runs[0]},
-    )  # fmt: skip
+def _numbers(results: Results) -> None:
+    """Six headline numbers, two in a row, each with its interval below and its method as help."""
+    metrics = results.metrics().metrics
+    main = questions_of(results.class_names, results.ordinal)
+    yes = main[0].positive_words if main else ""
+    own = {"dense_auc": f"AUC, {yes}", "malignant_auc": f"AUC, {yes}", "malignant_ap": f"Average precision, {yes}"}
+    shown = [name for name in (ORDINAL_NUMBERS if results.ordinal else LESION_NUMBERS) if name in metrics][:SHOWN_NUMBERS]
+    for start in range(0, len(shown), 2):
+        for column, name in zip(st.columns(2), shown[start : start + 2], strict=False):
+            found = metrics[name]
+            value = "undefined" if found.value is None else f"{found.value:.3f}"
+            column.metric(own.get(name, TITLES[name]), value, help=plain(found.method) or None)
+            if found.ci_low is not None and found.ci_high is not None:
+                column.caption(f"{found.ci_low:.3f} to {found.ci_high:.3f}")
+
+
+View = Callable[[ShelfRow, Results], None]

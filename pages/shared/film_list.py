@@ -35,7 +35,7 @@ def filtered(table: pd.DataFrame, class_names: tuple[str, ...]) -> pd.DataFrame:
 
 
 def film_list(rows: pd.DataFrame) -> pd.Series[Any] | None:
-    """The films as a table; the one that was selected."""
+    """The films as a table; the one that was selected, else the one that the URL names."""
     shown = rows[["image_id", "center", "y_true", "y_pred", "confidence"]].set_axis(
         ["Film", "Centre", "True", "Called", "Confidence"], axis=1
     )
@@ -51,4 +51,7 @@ def film_list(rows: pd.DataFrame) -> pd.Series[Any] | None:
         alt=f"{len(rows)} films with their true and called class",
     )
     picked = [row for row in chosen.selection.rows if row < len(rows)]
-    return rows.iloc[picked[0]] if picked else None
+    if picked:
+        return rows.iloc[picked[0]]
+    asked = rows.index[rows["image_id"] == st.query_params.get("gradcam_film")]
+    return rows.loc[asked[0]] if len(asked) else None

@@ -34,8 +34,8 @@ GLOSSARY: dict[str, str] = {
     "weights": "What a network has learnt. Starting from ImageNet weights (everyday photographs) needs far fewer films.",
     "validation loss": "How wrong the model is on the validation films; lower is better. The best epoch has the lowest.",
     "best epoch": "The epoch with the lowest validation loss. Its weights are kept, and all numbers are read there.",
-    "smoothing": "Smoothed: a running mean drawn over the raw lines, which stay visible. Never in exported figures, tables or the verdict; "
-    "left out below 8 epochs.",
+    "smoothing": "Smoothed: a running mean drawn over the raw lines, which stay visible. Never in exported figures, tables or "
+    "the verdict; left out below 8 epochs.",
     "eta": "From the median time of the epochs so far; shown after two of them.",
     "early stopping": "Ends a run when the validation loss has not fallen for a number of epochs.",
     # numbers

@@ -31,12 +31,12 @@ def metric_rows(metrics: Mapping[str, MetricValue]) -> pd.DataFrame:
     )
 
 
-def class_rows(metrics: MetricsFile) -> pd.DataFrame:
-    """One row a class: films, patients, and its numbers with their intervals."""
+def class_rows(metrics: MetricsFile, units: str = "films") -> pd.DataFrame:
+    """One row a class: films (or other ``units``), patients, and its numbers with their intervals."""
     rows = []
     for name in metrics.class_names:
         values = metrics.per_class.get(name, {})
-        row: dict[str, Any] = {"Class": name, "Films": values.get("n"), "Patients": values.get("patients")}
+        row: dict[str, Any] = {"Class": name, units.capitalize(): values.get("n"), "Patients": values.get("patients")}
         for key, title in CLASS_COLUMNS.items():
             value = values.get(key)
             row[title] = value_text(value) if isinstance(value, MetricValue) else "undefined"

@@ -64,6 +64,15 @@ def test_a_selected_film_stands_beside_its_map_with_careful_words(open_page: Ope
     assert RESEARCH_ONLY in text
 
 
+def test_a_film_that_the_url_names_is_opened_at_once(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    run = finished_run(workspace, films=3)
+    app = open_page("gradcam", {"gradcam_run": run.id, "gradcam_film": first_film(run)})
+    assert not app.exception
+    assert len(app.get("image")) == 2
+    other = open_page("gradcam", {"gradcam_run": run.id, "gradcam_film": "nobody"})
+    assert "Select a film" in read(other)
+
+
 def test_a_film_that_is_gone_is_told_in_words(open_page: OpenPage, workspace: Workspace) -> None:
     run = finished_run(workspace, films=1)
     missing = str(run.predictions("val")["image_id"].iloc[3])
