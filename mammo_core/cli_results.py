@@ -31,13 +31,43 @@ def evaluate(
         say(table_text(metric_rows(metrics), ("metric", "value", "95 % interval", "method")))
 
 
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="NAME=COLUMN",
+        help="Read COLUMN of the file as NAME (epoch, train_loss, val_loss, train_acc, val_acc, train_score, val_score, lr, "
+        "seconds), where the names alone do not tell; may be repeated.",
+    ),
+]
+
+
+def _mapping(columns: list[str] | None) -> dict[str, str]:
+    from mammo_core.errors import DataError
+    from mammo_core.workflows.foreign_preview import parse_mapping
+
+    try:
+        return parse_mapping(columns or ())
+    except DataError as error:
+        raise typer.BadParameter(str(error), param_hint="--column") from error
+
+
 @app.command()
-def diagnose(paths: list[str], json: Json = False) -> None:
-    """Did it converge? A verdict with its evidence on runs, or on histories of other tools."""
+def diagnose(
+    paths: Annotated[list[str], typer.Argument(help="Runs, history files of any tool, or their results folders.")],
+    column: Columns = None,
+    json: Json = False,
+) -> None:
+    """Did it converge? A verdict with its evidence on runs, or on histories of other tools.
+
+    Read are Keras, Lightning, Ultralytics, Hugging Face, fastai, timm, nnU-Net and TensorBoard logs, the files and folders of
+    the density and lesion reference setups, and any CSV or JSON with a row an epoch:
+    diagnose metrics.csv --column val_loss="my column"
+    """
     from mammo_core.runs.run_dir import find_run
     from mammo_core.workflows.diagnose import diagnose_path
 
-    workspace, judged = open_home(), []
+    mapping, workspace, judged = _mapping(column), open_home(), []
     for text in paths:
         path = text
         if not Path(text).expanduser().exists():
@@ -45,25 +75,55 @@ def diagnose(paths: list[str], json: Json = False) -> None:
                 path = str(find_run(workspace, text).path)
             except MammoError:
                 path = text  # no run either: the sentence about the path says what was looked for
-        judged.append({**diagnose_path(path), "path": text})
+        judged.append({**diagnose_path(path, mapping or None), "path": text})
     if json:
         print_json(judged)
     else:
         for item in judged:
-            say(f"{item['path']}: {item['error'] or item['verdict'] + ' - ' + item['headline']}")
-            for finding in item["findings"]:
-                say(f"  {finding['severity']}: {finding['text']}")
+            _say_judged(item)
     if any(item["error"] for item in judged):
         raise typer.Exit(1)
 
 
-@app.command("import-history")
-def import_history(file: Path, name: Annotated[str, typer.Option(help="Name of the imported experiment.")]) -> None:
-    """Take over a training history of another tool, so that it can be charted, judged and compared."""
-    from mammo_core.runs.importers import import_history as take_over
+def _say_judged(item: dict[str, Any]) -> None:
+    say(f"{item['path']}: {item['error'] or item['verdict'] + ' - ' + item['headline']}")
+    for finding in item["findings"]:
+        say(f"  {finding['severity']}: {finding['text']}")
+    for fact in item.get("facts", ()):
+        say(f"  read: {fact}")
+    if len(item.get("histories", ())) > 1:
+        say(f"  The file holds {len(item['histories'])} histories; the longest is judged above:")
+        for history in item["histories"]:
+            say(f"  {history['label']}, {history['rows']} rows: {history['verdict']} - {history['headline']}")
 
-    for run in take_over(open_home(), file, name):
-        say(f"{run.id}: {len(run.history())} epochs")
+
+@app.command("import-history")
+def import_history(
+    file: Annotated[Path, typer.Argument(help="History file of another tool, or its results folder.")],
+    name: Annotated[str, typer.Option(help="Name of the imported experiment.")],
+    column: Columns = None,
+    json: Json = False,
+) -> None:
+    """Take over a training history of another tool, so that it can be charted, judged and compared.
+
+    A file with several histories (models, folds) becomes several runs of one experiment. For example:
+    import-history metrics.csv --name rival --column val_loss="my column"
+    """
+    from mammo_core.runs.importers import import_history as take_over
+    from mammo_core.workflows.diagnose import diagnose_run
+
+    mapping = _mapping(column)
+    runs = take_over(open_home(), file.expanduser(), name, mapping or None)
+    taken = [{"run": run.id, "epochs": len(run.history()), **_verdict_of(diagnose_run(run))} for run in runs]
+    if json:
+        print_json(taken)
+    else:
+        for item in taken:
+            say(f"{item['run']}: {item['epochs']} epochs, {item['verdict']} - {item['headline']}")
+
+
+def _verdict_of(diagnosis: Any) -> dict[str, str]:
+    return {"verdict": diagnosis.verdict, "headline": diagnosis.headline}
 
 
 @app.command()
@@ -85,12 +145,15 @@ def report_pack(
     run: Runs,
     assets_dir: Annotated[Path, typer.Option(help="Folder for the figures; made if missing.")],
     format: Annotated[str, typer.Option(help="png,svg,pdf")] = "png,svg,pdf",
+    preset: Annotated[str, typer.Option(help="single (85 mm), double (180 mm) or slide (254 mm)")] = "single",
     json: Json = False,
 ) -> None:
-    """Write the figures, tables and model cards of runs into a folder and a zip."""
+    """Write the figures, tables, checklists and model cards of runs into a folder and a zip."""
+    from mammo_core.report.figures import FigureSize
     from mammo_core.workflows.pack import make_pack
 
-    made = make_pack(open_home(), run, assets_dir, formats=comma_names(format), progress=ProgressBar("Report pack"))
+    size, progress = FigureSize(preset), ProgressBar("Report pack")
+    made = make_pack(open_home(), run, assets_dir, formats=comma_names(format), size=size, progress=progress)
     if json:
         print_json({"zip": str(made.zip_path), "files": [str(path) for path in made.files], "problems": list(made.problems)})
     for problem in made.problems:

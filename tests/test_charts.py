@@ -93,17 +93,18 @@ def test_the_epoch_axis_is_constant_from_one_to_the_planned_epochs(frame):
 
 
 def test_the_history_has_a_panel_for_loss_accuracy_rate_and_recall(frame):
-    assert len(spec_of(history_chart(frame, HistoryView(class_names=DENSITY)))["vconcat"]) == 4
-    assert len(spec_of(history_chart(frame))["vconcat"]) == 3, "no recall panel without class names"
+    assert len(spec_of(history_chart(frame, HistoryView(class_names=DENSITY)))["vconcat"]) == 5
+    assert len(spec_of(history_chart(frame))["vconcat"]) == 4, "no recall panel without class names"
 
 
 def test_a_live_chart_has_one_zoom_over_all_panels_and_a_still_one_none(frame):
     spec = spec_of(history_chart(frame, HistoryView(live=True, class_names=DENSITY)))
-    (zoom,) = spec["params"]
+    zoom, crosshair = spec["params"]
     assert (zoom["name"], zoom["bind"], zoom["select"]["encodings"]) == ("zoom", "scales", ["x"])
     names = [part["name"] for part in parts(spec["vconcat"]) if "mark" in part and "name" in part]
     assert set(zoom["views"]) <= set(names)
-    assert len(zoom["views"]) == 4
+    assert len(zoom["views"]) == 5
+    assert set(crosshair["views"]) <= set(names)
     assert "params" not in spec_of(history_chart(frame))
 
 

@@ -8,15 +8,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from make_runs import write_experiment, write_run
-from mammo_core.report.report_pack import write_pack
+from mammo_core.report.report_pack import PackOptions, write_pack
 from mammo_core.settings import Workspace
-from mammo_core.workflows.made_packs import list_packs, planned_content
+from mammo_core.workflows.made_packs import list_packs, planned_content, planned_figures
 
 
 def test_the_list_before_is_what_the_pack_then_holds(workspace: Workspace) -> None:
     runs = write_experiment(workspace.experiments / "density", seeds=(42, 43), epochs=2, with_test=True, replicates=5)
     runs.append(write_run(workspace.experiments / "other" / "seed_1", epochs=2, replicates=5))
-    made = write_pack(runs, workspace.reports / "20260101_000000", ("svg",))
+    runs[0].best_model.write_bytes(b"weights")
+    options = PackOptions(("svg",), gradcam=lambda run: b"picture")
+    made = write_pack(runs, workspace.reports / "20260101_000000", options)
     (pack,) = list_packs(workspace)
     assert list(pack.files) == planned_content(runs, ("svg",))
     assert pack.size == made.zip.stat().st_size
@@ -39,3 +41,13 @@ def test_half_a_zip_is_not_listed(workspace: Workspace) -> None:
 def test_nothing_chosen_promises_nothing(workspace: Workspace) -> None:
     assert planned_content([], ("png",)) == []
     assert list_packs(workspace) == []
+
+
+def test_every_figure_that_can_be_looked_at_can_be_drawn(workspace: Workspace) -> None:
+    runs = write_experiment(workspace.experiments / "density", seeds=(42, 43), epochs=2, with_test=True, replicates=5)
+    figures = planned_figures(runs)
+    assert len(figures) == 2 * 7 + 3
+    for item in figures.values():
+        figure = item.prepare()
+        assert figure.build(200).description
+        assert len(figure.data)

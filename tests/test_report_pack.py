@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 
 import pandas as pd
 import pytest
 from PIL import Image
 
-from make_runs import LESION, write_experiment, write_run
+from make_runs import DENSITY, LESION, write_experiment, write_run
 from mammo_core.analysis.variance import summarise_experiment
+from mammo_core.config import TrainConfig, load_preset
 from mammo_core.errors import MammoError
-from mammo_core.report.model_card import model_card
-from mammo_core.report.report_pack import write_pack
+from mammo_core.report.figures import FigureSize
+from mammo_core.report.pack_figures import short_names
+from mammo_core.report.pdf_bytes import read_objects
+from mammo_core.report.privacy import cleaned, without_places
+from mammo_core.report.report_pack import PackOptions, write_pack
+from mammo_core.report.run_facts import Known
 from mammo_core.report.tables import escape_latex, safe_csv, seed_numbers, seed_table, to_latex, to_markdown
 from mammo_core.settings import RESEARCH_ONLY
-from mammo_core.storage import write_json
+from mammo_core.storage import read_json, sha256_of, write_json, write_table
 
 
 def picture(_run) -> bytes:
@@ -25,14 +31,28 @@ def picture(_run) -> bytes:
     return buffer.getvalue()
 
 
+def known(_run) -> Known:
+    return Known({"synthetic": True, "unreadable": 2, "left_out": [{"reason": "no label", "count": 3}]}, 1, 3_400_000)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    return write_experiment(tmp_path_factory.mktemp("experiments") / "e", seeds=(42, 43))
+    made = write_experiment(tmp_path_factory.mktemp("experiments") / "e", seeds=(42, 43), with_test=True, replicates=20)
+    for run in made:
+        run.best_model.write_bytes(b"weights")
+    return made
+
+
+OPTIONS = PackOptions(("png", "svg", "pdf"), FigureSize(ppi=72), picture, known)
 
 
 @pytest.fixture(scope="module")
 def pack(runs, tmp_path_factory):
-    return write_pack(runs, tmp_path_factory.mktemp("assets"), ("png", "svg"), picture)
+    return write_pack(runs, tmp_path_factory.mktemp("assets"), OPTIONS)
+
+
+def content(pack, name: str) -> str:
+    return (pack.zip.parent / name).read_text(encoding="utf-8")
 
 
 def test_the_files_have_the_promised_names(pack):
@@ -40,23 +60,28 @@ def test_the_files_have_the_promised_names(pack):
     for seed in (42, 43):
         assert {f"density_{kind}_seed{seed}.png" for kind in ("train", "confusion", "gradcam")} <= names
         assert {f"density_train_seed{seed}.svg", f"density_model_card_seed{seed}.md"} <= names
+        for part in ("roc", "calibration", "confusion"):
+            assert {f"density_{part}_seed{seed}.pdf", f"density_{part}_test_seed{seed}.png"} <= names
     assert {"seed_table.csv", "seed_table.md", "seed_table.tex", "captions.md", "README.md"} <= names
+    assert {"class_table.csv", "class_table.md", "class_table.tex", "density_seeds_metrics.png"} <= names
+    assert {"claim_2024.md", "tripod_ai.md", "stard_ai.md", "config.yaml", "environment.json", "split.json"} <= names
     assert pack.problems == ()
 
 
 def test_the_zip_holds_every_file(pack):
     with zipfile.ZipFile(pack.zip) as archive:
         assert archive.testzip() is None
-        assert sorted(archive.namelist()) == sorted(path.name for path in pack.files)
+        assert sorted(archive.namelist()) == sorted(path.relative_to(pack.zip.parent).as_posix() for path in pack.files)
 
 
 def test_the_same_runs_give_the_same_bytes(runs, pack, tmp_path):
-    again = write_pack(runs, tmp_path, ("png", "svg"), picture)
+    again = write_pack(runs, tmp_path, OPTIONS)
     assert again.zip.read_bytes() == pack.zip.read_bytes()
 
 
-def test_every_text_file_says_that_it_is_for_research_only(pack):
-    texts = [path for path in pack.files if path.suffix in (".md", ".csv", ".tex", ".svg")]
+def test_every_document_says_that_it_is_for_research_only(pack):
+    texts = [path for path in pack.files if path.suffix in (".md", ".tex", ".svg")]
+    texts += [path for path in pack.files if path.name.endswith("table.csv")]
     assert len(texts) >= 10
     for path in texts:
         assert RESEARCH_ONLY in path.read_text(encoding="utf-8"), path.name
@@ -70,16 +95,33 @@ def test_captions_name_the_runs_n_and_the_sd(pack):
     for path in pack.files:
         if path.suffix == ".png":
             assert f"**{path.stem}.**" in text
+    for figure in ("density_train_seed42", "density_roc_seed42", "density_seeds_val_loss"):
+        assert "Smoothing: none." in text.split(f"**{figure}.**")[1].split("\n\n")[0]
 
 
 def test_folds_and_several_experiments_keep_their_figures_apart(tmp_path):
-    fold = write_run(tmp_path / "x" / "cv" / "seed_42_fold_1", fold=1, class_names=LESION)
-    other = write_run(tmp_path / "x" / "plain" / "seed_42")
-    again = write_run(tmp_path / "x" / "plain" / "seed_42_2", config={"lr": 1e-4})
-    result = write_pack([fold, other, again], tmp_path / "out")
+    fold = write_run(tmp_path / "x" / "cv" / "seed_42_fold_1", fold=1, replicates=10)
+    other = write_run(tmp_path / "x" / "plain" / "seed_42", replicates=10)
+    again = write_run(tmp_path / "x" / "plain" / "seed_42_2", config={"lr": 1e-4}, replicates=10)
+    result = write_pack([fold, other, again], tmp_path / "out", PackOptions(("svg",)))
     names = {path.relative_to(tmp_path / "out").as_posix() for path in result.files}
-    assert "cv/lesion_train_seed42_fold1.png" in names
-    assert {"plain/density_train_seed42.png", "plain/density_train_seed42_2.png"} <= names
+    assert "cv/density_train_seed42_fold1.svg" in names
+    assert {"plain/density_train_seed42.svg", "plain/density_train_seed42_2.svg"} <= names
+    assert {"compare_val_loss.svg", "compare_metrics.svg", "compare_table.tex", "plain/checklists/claim_2024.md"} <= names
+
+
+def test_experiments_of_different_classes_are_not_compared(tmp_path):
+    runs = [write_run(tmp_path / "x" / name / "seed_42", class_names=classes, replicates=5, epochs=2) for name, classes in KINDS]
+    result = write_pack(runs, tmp_path / "out", PackOptions(("svg",)))
+    assert not [path for path in result.files if path.name.startswith("compare")]
+    assert any("different classes" in problem for problem in result.problems)
+
+
+KINDS = (("density", DENSITY), ("lesion", LESION))
+
+
+def test_a_comparison_says_which_short_name_is_which_experiment():
+    assert short_names(["a" * 30, "a" * 29, "b"], 12) == {"a" * 30: "aaaaa…aaaaa", "a" * 29: "aaaaa…aaaaa (2)", "b": "b"}
 
 
 def test_what_is_missing_is_said_and_the_rest_is_written(tmp_path):
@@ -87,70 +129,132 @@ def test_what_is_missing_is_said_and_the_rest_is_written(tmp_path):
     going = write_run(tmp_path / "x" / "e" / "seed_2", seed=2, state="stopped", epochs_run=2, with_predictions=False)
     broken = write_run(tmp_path / "x" / "e" / "seed_3", seed=3)
     broken.config_file.write_text("nonsense: 1\n")
+    good.best_model.write_bytes(b"weights")
 
     def no_gradcam(run):
         raise MammoError("the checkpoint is gone")
 
-    result = write_pack([good, going, broken], tmp_path / "out", ("png",), no_gradcam)
+    result = write_pack([good, going, broken], tmp_path / "out", PackOptions(("png",), gradcam=no_gradcam))
     problems = " ".join(result.problems)
     for words in ("e/seed_2 is stopped", "no validation metrics", "Unknown setting", "the checkpoint is gone"):
         assert words in problems
     assert {"density_train_seed1.png", "density_train_seed2.png"} <= {path.name for path in result.files}
-    readme = next(path for path in result.files if path.name == "README.md").read_text(encoding="utf-8")
+    readme = content(result, "README.md")
     assert all(problem in readme for problem in result.problems)
 
 
-def test_test_films_get_a_confusion_matrix_of_their_own(tmp_path):
-    run = write_run(tmp_path / "e" / "seed_42", with_test=True)
+def test_test_figures_are_there_only_where_there_are_test_results(tmp_path):
+    run = write_run(tmp_path / "e" / "seed_42", replicates=10)
     names = {path.name for path in write_pack([run], tmp_path / "out").files}
-    assert {"density_confusion_seed42.png", "density_confusion_test_seed42.png"} <= names
+    assert "density_confusion_seed42.png" in names
+    assert not [name for name in names if "_test_" in name]
+
+
+def test_a_run_of_one_class_gets_a_sentence_instead_of_a_roc_curve(tmp_path):
+    run = write_run(tmp_path / "e" / "seed_42", replicates=10)
+    table = run.predictions("val")
+    write_table(run.predictions_file("val"), table[table["y_true"] == "A"])
+    result = write_pack([run], tmp_path / "out", PackOptions(("svg",)))
+    assert any("roc" in problem and "one class" in problem or "no cases" in problem for problem in result.problems)
 
 
 def test_progress_counts_up_to_the_end(runs, tmp_path):
     seen = []
-    write_pack(runs, tmp_path, ("svg",), None, lambda done, total, what: seen.append((done, total)))
-    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    write_pack(runs[:1], tmp_path, PackOptions(("svg",)), lambda done, total, what: seen.append((done, total)))
+    assert [done for done, _ in seen] == list(range(seen[-1][1] + 1))
+
+
+def test_every_file_can_be_checked_against_the_manifest(pack):
+    folder = pack.zip.parent
+    lines = dict(reversed(line.split("  ")) for line in content(pack, "reproduce/MANIFEST.sha256").splitlines())
+    others = {path.relative_to(folder).as_posix() for path in pack.files} - {"reproduce/MANIFEST.sha256"}
+    assert set(lines) == others
+    assert all(sha256_of(folder / name) == sha for name, sha in lines.items())
+
+
+def test_the_bundle_names_hashes_and_commands_that_work_again(runs, pack, tmp_path):
+    hashes = pd.read_csv(pack.zip.parent / "reproduce" / "hashes.csv")
+    found = hashes.set_index(["run", "file"])["sha256"]
+    assert found["e/seed_42", "split.csv"] == sha256_of(runs[0].split_table)
+    assert found["e/seed_43", "best_model.pth"] == sha256_of(runs[1].best_model)
+    assert "--experiment e_again --seeds 42,43" in content(pack, "reproduce/README.md")
+    again = load_preset(pack.zip.parent / "reproduce" / "e" / "seed_42" / "config.yaml")
+    assert TrainConfig.from_dict(again.settings) == runs[0].config()
+    assert not [path for path in pack.files if path.name == "split.csv"]
+
+
+SECRETS = ("canary-user", "canary-host", "CANARY", "/home/", "canary_cwd")
+
+
+def test_no_file_of_a_pack_names_a_user_a_machine_or_a_folder(tmp_path):
+    home = tmp_path / "canary-user" / "runs"
+    run = write_run(
+        home / "e" / "seed_42", with_test=True, replicates=10, config={"weights": "/home/canary-user/my weights/best.pth"}
+    )
+    run.best_model.write_bytes(b"weights")
+    environment = read_json(run.environment_file)
+    private = {"host": "canary-host", "user": "canary-user", "cwd": "/work/canary_cwd", "command": ["/home/canary-user/x"]}
+    write_json(run.environment_file, environment | private | {"platform": "Linux /home/canary-user/y"})
+    write_json(
+        run.split_record, read_json(run.split_record) | {"made_by": "CANARY", "override_reason": "see /home/canary-user/z"}
+    )
+    write_json(run.status_file, read_json(run.status_file) | {"host": "canary-host", "message": "CANARY"})
+
+    def gradcam(_run):
+        raise MammoError("no film at /home/canary-user/films/a.png")
+
+    def ask(_run):
+        return Known(
+            {"root": "/home/canary-user/films", "left_out": [{"reason": "/home/canary-user/b.dcm is broken", "count": 1}]}
+        )
+
+    result = write_pack([run], tmp_path / "out", PackOptions(("png", "svg", "pdf"), gradcam=gradcam, ask=ask))
+    assert "best.pth" in content(result, "reproduce/e/seed_42/config.yaml")
+    secrets = [*SECRETS, str(tmp_path)]
+    for path in [*result.files, result.zip]:
+        for text in readings(path):
+            for secret in secrets:
+                assert secret not in text, (path.name, secret)
+
+
+def readings(path):
+    """Everything that can be read in a file: its bytes, unpacked streams of a PDF, texts of a PNG, entries of a zip."""
+    raw = path.read_bytes()
+    yield raw.decode("latin-1")
+    yield raw.decode("utf-16-be", errors="ignore")
+    if path.suffix == ".pdf":
+        objects = read_objects(raw).values()
+        yield from (value.stream.decode("latin-1") for value in objects if value.stream is not None)
+        yield from (bytes.fromhex(text.decode()).decode("utf-16") for text in re.findall(rb"<(feff[0-9a-f]+)>", raw))
+    if path.suffix == ".png":
+        yield str(Image.open(io.BytesIO(raw)).info)
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            yield from (f"{entry.filename} {entry.comment!r} {entry.extra!r}" for entry in archive.infolist())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("No film at /home/x/films/a.png, sorry.", "No film at a.png, sorry."),
+        (r"C:\Users\x\y.pth.", "y.pth."),
+        (r"on \\server\share\a.csv", "on a.csv"),
+        ("~/data/a.csv", "a.csv"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+        ("e/seed_42, 70/15/15, 5/6", "e/seed_42, 70/15/15, 5/6"),
+    ],
+)
+def test_places_are_cut_down_to_the_last_name(text, told):
+    assert without_places(text) == told
+
+
+def test_a_value_that_is_a_path_may_hold_blanks():
+    assert cleaned({"a": ["/home/My Name/best model.pth", 3]}) == {"a": ["best model.pth", 3]}
 
 
 def test_a_pack_of_nothing_is_refused(tmp_path):
     with pytest.raises(MammoError, match="at least one run"):
         write_pack([], tmp_path)
-
-
-# ---- model card ------------------------------------------------------------------------------------------------------------
-
-
-def test_the_model_card_holds_what_the_files_say(runs):
-    run = runs[0]
-    card = model_card(run)
-    accuracy = run.summary().metrics["accuracy"]
-    assert card.startswith(f"# Model card: e/seed_42\n\n**{RESEARCH_ONLY}**")
-    assert f"| Accuracy | {accuracy.value:.3f} | {accuracy.ci_low:.3f} to {accuracy.ci_high:.3f} |" in card
-    assert "patients shared: 0" in card
-    assert "Thresholds: none were fixed" in card
-    assert "There is no result on untouched test films." in card
-    assert str(run.path) not in card
-
-
-def test_the_model_card_says_whether_films_are_synthetic(runs):
-    assert "do not say whether the films are synthetic" in model_card(runs[0])
-    assert "The films are synthetic" in model_card(runs[0], {"synthetic": True})
-    assert "not marked as synthetic" in model_card(runs[0], {"synthetic": False})
-
-
-def test_the_model_card_of_a_running_run_says_what_is_not_known(tmp_path):
-    run = write_run(tmp_path / "e" / "seed_42", state="running", epochs_run=1, with_predictions=False)
-    run.split_record.unlink()
-    card = model_card(run)
-    for words in ("State: running", "not finished", "No metrics yet", "not proven in the run's files"):
-        assert words in card
-
-
-def test_the_model_card_shows_the_spread_over_the_seeds_beside_it(runs):
-    summary = summarise_experiment(runs)
-    write_json(runs[0].path.parent / "seeds_summary.json", summary)
-    assert "(n = 2, SD n-1)" in model_card(runs[0])
-    (runs[0].path.parent / "seeds_summary.json").unlink()
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------------
@@ -188,6 +292,24 @@ def test_latex_prints_every_sign_as_it_stands():
     assert r"Run\_1 \\" in text
     assert r"a\&b \\" in text
     assert text.count(r"\hline") == 4
+    assert "XeLaTeX" not in text
+    assert "XeLaTeX" in to_latex(pd.DataFrame({"密度": ["甲"]}), "x", "tab:x")
+
+
+@pytest.mark.parametrize(("cell", "printed"), [("[0.1", "{[}0.1"), ("*", "{*}"), ("a<b", r"a\textless{}b"), ("a\n\nb", "a b")])
+def test_no_cell_is_taken_for_a_command_of_latex(cell, printed):
+    text = to_latex(pd.DataFrame({"a": [cell]}), cell, "tab:x")
+    assert f"\n{printed} \\\\\n" in text
+    assert rf"\caption{{{printed}}}" in text
+
+
+def test_braces_and_dollars_of_every_table_are_even(pack):
+    for path in pack.files:
+        if path.suffix == ".tex":
+            text = path.read_text(encoding="utf-8").replace(r"\{", "").replace(r"\}", "").replace(r"\$", "")
+            assert text.count("{") == text.count("}")
+            assert text.count("$") % 2 == 0
+            assert all(ord(sign) < 0x180 for sign in text)
 
 
 def test_markdown_cells_cannot_break_the_table():

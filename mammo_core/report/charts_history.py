@@ -1,16 +1,22 @@
-"""The training history as figures: loss, accuracy, learning rate and per-class recall over epochs."""
+"""The training history as figures: loss, accuracy, learning rate, per-class recall and time over epochs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from mammo_core.report.panels import Band, Event, Panel, Series, class_series, drawn, line_panel, value_range
+from mammo_core.report.event_names import Band, Event, joined_events
+from mammo_core.report.history_events import broken_events, resume_events
+from mammo_core.report.hover import CROSSHAIR, HOVER, Told, crosshair, told_values
+from mammo_core.report.panels import ROW_HEIGHT, Panel, Series, class_series, drawn, line_panel, value_range
 from mammo_core.report.spec import Chart, Spec
 from mammo_core.report.theme import NEUTRAL, TRAINING, VALIDATION, class_colours
+from mammo_core.report.x_axis import IS_BREAK, AxisKind, Floats, XAxis, epoch_seconds, history_axis, place_word, shown_epochs
 from mammo_core.runs.history import RECALL_PREFIX
 
 LOSS = (
@@ -23,9 +29,27 @@ ACCURACY = (
     Series("train_acc", "training", TRAINING),
     Series("val_acc", "validation", VALIDATION, (4, 2), "square"),
 )
+SCORE = (
+    Series("train_score", "training", TRAINING),
+    Series("val_score", "validation", VALIDATION, (4, 2), "square"),
+)
+"""What stands in the accuracy's place in histories of other tools that record another measure of quality."""
 LEARNING_RATE = (Series("lr", "learning rate", NEUTRAL),)
+EPOCH_TIME = (Series("epoch_seconds", "time per epoch", NEUTRAL),)
 
-RECALL, RATE = "Recall by class", "Learning rate"
+PanelName = Literal["loss", "accuracy", "rate", "recall", "time"]
+PANELS: dict[PanelName, str] = {
+    "loss": "Loss",
+    "accuracy": "Accuracy",
+    "rate": "Learning rate",
+    "recall": "Recall by class",
+    "time": "Time per epoch",
+}
+"""The panels of the history figure from top to bottom, in words."""
+
+LOSS_TITLE, ACCURACY_TITLE, RATE, RECALL, TIME = "Loss (nats)", "Accuracy", "Learning rate", "Recall by class", "Seconds"
+MOST_CLASSES = 8
+"""Of more classes the names would not fit beside the panel."""
 FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 ZOOM = "zoom"
@@ -34,7 +58,7 @@ ZOOM = "zoom"
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryView:
-    """What to show around the curves of one run."""
+    """What to show around the curves of one run. Bands, events and the best epoch are given by the frame's ``epoch``."""
 
     title: str = ""
     epochs_planned: int | None = None
@@ -42,18 +66,41 @@ class HistoryView:
     best_epoch: int | None = None
     class_names: tuple[str, ...] = ()
     """Classes of the recall panel, in label order; no panel without them."""
+    score_name: str = ""
+    """What ``train_score`` and ``val_score`` measure, in a history without accuracy."""
     width: int = 640
     """Of the plot, without the y axis (46) and the names at the right."""
     bands: tuple[Band, ...] = ()
     events: tuple[Event, ...] = ()
     comparable_loss: bool = True
     """Whether to draw ``train_loss_eval`` too."""
+    axis: AxisKind = "epoch"
+    """``time`` draws over elapsed time where every epoch has one."""
+    log_loss: bool = False
+    smoothing: float = 0.0
+    """Weight of the past in a running mean over the raw lines; never in exported figures."""
+    panels: tuple[PanelName, ...] = tuple(PANELS)
+    loss_unit: str = "nats"
+    """Empty where the loss of another tool may be of any kind."""
     live: bool = False
     """Whether the reader can zoom along the epochs; give ``st.altair_chart`` a ``key`` and ``on_select="rerun"``."""
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """One panel before it is laid out."""
+
+    series: Sequence[Series]
+    title: str
+    height: int
+    is_curve: bool = False
+    """Whether it shows what was learnt, and not how: only such curves are smoothed."""
+
+
 def history_chart(frame: pd.DataFrame, view: HistoryView | None = None) -> Chart:
-    """Loss over accuracy over learning rate over per-class recall, aligned on one epoch axis.
+    """Loss over accuracy over learning rate over per-class recall over time per epoch, aligned on one axis.
+
+    Panels without any value are left out, but for the loss.
 
     Parameters
     ----------
@@ -61,85 +108,183 @@ def history_chart(frame: pd.DataFrame, view: HistoryView | None = None) -> Chart
         As ``history_frame`` gives it.
     """
     view = view or HistoryView()
-    loss = (*LOSS, COMPARABLE_LOSS) if view.comparable_loss else LOSS
-    recall = _recall_series(view.class_names)
-    wanted: list[tuple[Sequence[Series], str, int]] = [(loss, "Loss (nats)", 190), (ACCURACY, "Accuracy", 150)]
-    wanted.append((LEARNING_RATE, RATE, 70))
-    if drawn(recall, frame):
-        wanted.append((recall, RECALL, 150))
-    return _stack(frame, wanted, view, history_finding(frame, view))
+    frame = frame.assign(epoch_seconds=epoch_seconds(frame))
+    quality = ACCURACY if drawn(ACCURACY, frame) or not drawn(SCORE, frame) else SCORE
+    panels: dict[PanelName, _Wanted] = {
+        "loss": _Wanted((*LOSS, COMPARABLE_LOSS) if view.comparable_loss else LOSS, _loss_title(view), 190, True),
+        "accuracy": _Wanted(quality, ACCURACY_TITLE if quality is ACCURACY else view.score_name or "Score", 150, True),
+        "rate": _Wanted(LEARNING_RATE, RATE, 70),
+        "recall": _Wanted(*_recalls(frame, view.class_names), 150, True),
+        "time": _Wanted(EPOCH_TIME, TIME, 60),
+    }
+    chosen = [panels[name] for name in PANELS if name in view.panels and drawn(panels[name].series, frame)]
+    return _stack(frame, chosen or [panels["loss"]], view, history_finding(frame, view))
+
+
+def _loss_title(view: HistoryView) -> str:
+    return f"Loss ({view.loss_unit})" if view.loss_unit else "Loss"
 
 
 def train_figure(frame: pd.DataFrame, view: HistoryView | None = None) -> Chart:
     """The standard figure of a run: losses above, accuracies below; training blue, validation orange."""
     view = view or HistoryView(width=420)
-    panels: list[tuple[Sequence[Series], str, int]] = [(LOSS, "Loss (nats)", 150), (ACCURACY, "Accuracy", 150)]
+    panels = [_Wanted(LOSS, _loss_title(view), 150, True), _Wanted(ACCURACY, ACCURACY_TITLE, 150, True)]
     return _stack(frame, panels, view, history_finding(frame, view))
 
 
 def loss_chart(frame: pd.DataFrame, view: HistoryView | None = None) -> Chart:
     """Training and validation loss: ``loss_curve.png``."""
     view = view or HistoryView(width=420, best_epoch=lowest_epoch(frame, "val_loss"))
-    return _stack(frame, [(LOSS, "Loss (nats)", 240)], view, history_finding(frame, view))
+    return _stack(frame, [_Wanted(LOSS, _loss_title(view), 240, True)], view, history_finding(frame, view))
 
 
 def recall_chart(frame: pd.DataFrame, class_names: Sequence[str], view: HistoryView | None = None) -> Chart:
     """Recall of each class on the validation films: ``recall_curve.png``."""
     view = view or HistoryView(width=420, best_epoch=lowest_epoch(frame, "val_loss"))
-    return _stack(frame, [(_recall_series(class_names), RECALL, 240)], view, recall_finding(frame, class_names))
+    wanted = _Wanted(_recall_series(class_names), RECALL, 240, True)
+    return _stack(frame, [wanted], view, recall_finding(frame, class_names))
+
+
+def _recalls(frame: pd.DataFrame, class_names: Sequence[str]) -> tuple[list[Series], str]:
+    """The series and the title of the recall panel; of many classes those with the lowest recall at the end."""
+    series = drawn(_recall_series(class_names), frame)
+    if len(series) <= MOST_CLASSES:
+        return series, RECALL
+    ends = {one.column: float(frame[one.column].dropna().iloc[-1]) for one in series}
+    lowest = sorted(ends, key=lambda column: ends[column])[:MOST_CLASSES]
+    return [one for one in series if one.column in lowest], f"{RECALL} ({MOST_CLASSES} lowest of {len(series)})"
 
 
 def _recall_series(class_names: Sequence[str]) -> list[Series]:
     return class_series({name: f"{RECALL_PREFIX}{name}" for name in class_names}, class_colours(class_names))
 
 
-def _stack(
-    frame: pd.DataFrame, wanted: Sequence[tuple[Sequence[Series], str, int]], view: HistoryView, description: str
-) -> Chart:
-    epochs = max(view.epochs_planned or 1, int(frame["epoch"].max()) if len(frame) else 1)
-    best = () if view.best_epoch is None else (Event(view.best_epoch, f"best epoch {view.best_epoch}"),)
-    resumed = (Event(epoch, "resumed", dotted=True) for epoch in _resumed_epochs(frame))
-    events = tuple(sorted((*best, *resumed, *view.events), key=lambda event: event.epoch))
-    charts, names = [], [f"panel_{index}" for index in range(len(wanted))]
-    for index, (series, title, height) in enumerate(wanted):
-        panel = Panel(
-            name=names[index],
-            title=title,
-            epochs=epochs,
-            width=view.width,
-            height=height,
-            domain=_domain(frame, series, title),
-            axis_format=".2~e" if title == RATE else None,
-            ticks=FIFTHS if title == RECALL else (),
-            show_epochs=index == len(wanted) - 1,
-            bands=view.bands,
-            events=events,
-            name_events=index == 0,
-            clip=view.live,
-        )
-        charts.append(line_panel(frame, series, panel))
+@dataclass(frozen=True)
+class _Ground:
+    """What all panels of a figure share, in units of its axis."""
+
+    table: pd.DataFrame
+    axis: XAxis
+    bands: tuple[Band, ...]
+    events: tuple[Event, ...]
+
+
+def _stack(frame: pd.DataFrame, wanted: Sequence[_Wanted], view: HistoryView, description: str) -> Chart:
+    ground = _ground(frame, view)
+    panels = [_panel(ground, one, view, (index, len(wanted))) for index, one in enumerate(wanted)]
+    told = _everything(panels[0], wanted, ground.table)
+    charts = [line_panel(ground.table, one.series, panel, told) for one, panel in zip(wanted, panels, strict=True)]
     spec: Spec = {"vconcat": charts, "spacing": 14, "bounds": "flush", "description": description}
     spec["resolve"] = {"scale": dict.fromkeys(("color", "shape", "strokeDash", "opacity"), "independent")}
     if view.title:
         spec["title"] = view.title
     if view.live:
-        # one selection over all panels, so that they zoom together
-        spec["params"] = [{"name": ZOOM, "select": {"type": "interval", "encodings": ["x"]}, "bind": "scales", "views": names}]
+        for chart, panel in zip(charts, panels, strict=True):
+            chart["layer"].insert(-1, crosshair(told, panel))
+        spec["params"] = live_selections([panel.name for panel in panels], ground.axis.field)
     return Chart(spec)
 
 
-def _resumed_epochs(frame: pd.DataFrame) -> list[int]:
-    if "resumed" not in frame.columns:
-        return []
-    return [int(epoch) for epoch, resumed in zip(frame["epoch"], frame["resumed"], strict=True) if resumed == True]  # noqa: E712
+def live_selections(names: Sequence[str], field: str) -> list[Spec]:
+    """One zoom over the line layers called ``names``, and one crosshair over their hover layers."""
+    under_pointer = {"type": "point", "fields": [field], "on": "pointerover", "clear": "pointerout"}
+    return [
+        {"name": ZOOM, "select": {"type": "interval", "encodings": ["x"]}, "bind": "scales", "views": list(names)},
+        {"name": CROSSHAIR, "select": under_pointer, "views": [f"{HOVER}_{name}" for name in names]},
+    ]
 
 
-def _domain(frame: pd.DataFrame, series: Sequence[Series], title: str) -> tuple[float, float]:
-    columns = [one.column for one in drawn(series, frame)]
-    low, high = value_range(frame[columns].to_numpy(dtype=np.float64).ravel(), 0.0 if title == RATE else 0.1)
-    if title == RECALL:
-        return -0.03, 1.03  # all of the range: a class at 0 must be seen as such
-    return (low, min(high, 1.03)) if title == "Accuracy" else (min(low, 0.0) if title == RATE else low, high)
+def _ground(frame: pd.DataFrame, view: HistoryView) -> _Ground:
+    """The frame with its x values; bands from edge to edge and events joined, both moved from epochs to those values."""
+    table, axis = history_axis(frame, view.axis, view.epochs_planned)
+    rows = table[table[IS_BREAK] == False] if IS_BREAK in table.columns else table  # noqa: E712
+    place = _placing(frame["epoch"].to_numpy(dtype=np.float64), rows[axis.field].to_numpy(dtype=np.float64))
+    best = () if view.best_epoch is None else (Event(view.best_epoch, f"best {_place_text(frame, view.best_epoch)}"),)
+    events = joined_events((*best, *resume_events(frame), *broken_events(frame), *view.events))
+    return _Ground(
+        table,
+        axis,
+        tuple(Band(place(band.first - 0.5), place(band.last + 0.5), band.name) for band in view.bands),
+        tuple(replace(event, epoch=place(event.epoch)) for event in events),
+    )
+
+
+def _placing(epochs: Floats, xs: Floats) -> Callable[[float], float]:
+    """From an epoch, or a place between two, to the axis; beyond the ends with the step found there."""
+    if not len(epochs) or np.array_equal(epochs, xs):
+        return lambda epoch: epoch
+    first, last = (xs[1] - xs[0], xs[-1] - xs[-2]) if len(xs) > 1 else (1.0, 1.0)
+    keys = np.concatenate([[epochs[0] - 1], epochs, [epochs[-1] + 1]])
+    places = np.concatenate([[xs[0] - first], xs, [xs[-1] + last]])
+    return lambda epoch: float(np.interp(epoch, keys, places))
+
+
+def _place_text(frame: pd.DataFrame, epoch: float) -> str:
+    """``epoch 5`` as the file itself numbers it; ``row 81`` where its numbers are no places."""
+    places = np.flatnonzero(frame["epoch"].to_numpy() == epoch)
+    shown = float(shown_epochs(frame)[places[0]]) if len(places) else epoch
+    return f"{place_word(frame)} {shown:g}"
+
+
+def _panel(ground: _Ground, wanted: _Wanted, view: HistoryView, place: tuple[int, int]) -> Panel:
+    """``place`` is the panel's number from the top, and how many there are."""
+    axis, title, index = ground.axis, wanted.title, place[0]
+    domain, is_log = _domain(ground.table, wanted, view)
+    panel = Panel(
+        name=f"panel_{index}",
+        title=title,
+        epochs=max(1, round(axis.high - axis.low)) if axis.is_whole else max(1, len(ground.table)),
+        width=view.width,
+        height=wanted.height,
+        domain=domain,
+        axis=axis,
+        axis_format=".2~e" if title == RATE or not 1e-3 <= max(map(abs, domain)) < 1e5 else None,
+        ticks=FIFTHS if title.startswith(RECALL) else (),
+        show_epochs=index == place[1] - 1,
+        bands=ground.bands,
+        events=ground.events,
+        name_events=index == 0,
+        clip=view.live,
+        log=is_log,
+        smoothing=view.smoothing if wanted.is_curve else 0.0,
+    )
+    # more than two rows of names must not press the curves together
+    return replace(panel, height=round(wanted.height + max(0.0, panel.headroom - 2 * ROW_HEIGHT)))
+
+
+def _everything(panel: Panel, wanted: Sequence[_Wanted], table: pd.DataFrame) -> Told:
+    """What every panel's tooltip lists: the values of all panels at that epoch."""
+    entries = []
+    for one in wanted:
+        name = f"{one.title.partition(' (')[0]}, " if one.is_curve and len(wanted) > 1 else ""
+        entries += [
+            (series.column, f"{name}{series.name}" if one.is_curve else series.name.capitalize())
+            for series in drawn(one.series, table)
+        ]
+    return told_values(entries, table, panel)
+
+
+def _domain(frame: pd.DataFrame, wanted: _Wanted, view: HistoryView) -> tuple[tuple[float, float], bool]:
+    """The y domain, and whether it is logarithmic."""
+    columns = [one.column for one in drawn(wanted.series, frame)]
+    values = frame[columns].to_numpy(dtype=np.float64).ravel()
+    title = wanted.title
+    if title == _loss_title(view):
+        return loss_range(values, view.log_loss)
+    if title in (RATE, TIME):
+        return value_range([0.0, *values[np.isfinite(values)]]), False
+    if title.startswith(RECALL):
+        return (-0.03, 1.03), False  # all of the range: a class at 0 must be seen as such
+    low, high = value_range(values, 0.1)
+    return (low, min(high, 1.03) if title == ACCURACY_TITLE else high), False
+
+
+def loss_range(values: Floats, log: bool) -> tuple[tuple[float, float], bool]:
+    """The y domain of losses, and whether it is logarithmic: asked for, and at least one of them above 0."""
+    if log and (values > 0).any():
+        low, high = value_range(np.log(values[values > 0]), 0.1)
+        return (math.exp(low), math.exp(high)), True
+    return value_range(values, 0.1), False
 
 
 # ---- what the figure says, in words ---------------------------------------------------------------------------------------
@@ -165,7 +310,7 @@ def history_finding(frame: pd.DataFrame, view: HistoryView) -> str:
     if best is not None:
         row = frame.loc[frame["epoch"] == best].iloc[0]
         accuracy = f", with accuracy {row['val_acc']:.3f}" if pd.notna(row["val_acc"]) else ""
-        sentences.append(f"Validation loss was lowest, {row['val_loss']:.3f}, at epoch {best}{accuracy}.")
+        sentences.append(f"Validation loss was lowest, {row['val_loss']:.3f}, at {_place_text(frame, best)}{accuracy}.")
         sentences.append(f"It ended at {frame['val_loss'].dropna().iloc[-1]:.3f}.")
     return " ".join(sentences)
 

@@ -2,46 +2,115 @@
 
 from __future__ import annotations
 
+import math
 import re
-import struct
-import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
-from xml.sax.saxutils import escape
 
 import pandas as pd
 import vl_convert
 
-from mammo_core.errors import MammoError
-from mammo_core.report.panels import HOVER
-from mammo_core.report.spec import VEGALITE_VERSION, Chart, Spec
+from mammo_core.errors import ConfigError, MammoError
+from mammo_core.report.figure_bytes import Drawing, read_drawing, with_font, with_png_text, with_svg_description
+from mammo_core.report.hover import HOVER
+from mammo_core.report.pdf_bytes import canonical
+from mammo_core.report.spec import VEGALITE_VERSION, Chart, Config, Spec
+from mammo_core.report.svg_layers import without_needless_layers
 from mammo_core.report.tables import safe_csv
-from mammo_core.report.theme import StyleName, themed
+from mammo_core.report.theme import STYLES, StyleName, theme_config
 
 Format = Literal["png", "svg", "pdf"]
 FORMATS: tuple[Format, ...] = ("png", "svg", "pdf")
+PPI = (300, 600)
+"""Pixels per inch that journals ask for: of pictures with tones, and of line drawings."""
 
 POINTS_PER_MM = 72 / 25.4
-SINGLE_COLUMN, DOUBLE_COLUMN, SLIDE = (width_mm * POINTS_PER_MM for width_mm in (85, 180, 254))
-PAPER_WIDTHS = {"single column (85 mm)": SINGLE_COLUMN, "double column (180 mm)": DOUBLE_COLUMN, "slide (254 mm)": SLIDE}
-"""Total widths in points; one point is one unit of the specification."""
+FILE_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+"""Liberation Sans first: the renderer carries it, so that a figure is the same on every machine. Its letters are as wide as
+Arial's, so an editor that shows Arial instead keeps the layout."""
 
+SCREEN_FONT_SIZE = STYLES["light"].font_size
+LEAST_PLOT = 40
+SPARE_POINTS = 2.0
+"""White that may be left at the right."""
+TRIES = 5
 CLIP_ID = re.compile(r"(?<=id=\")clip\d+(?=\")|(?<=url\(#)clip\d+(?=\))")
-PNG_SIGNATURE_BYTES = 8
-PNG_HEADER_BYTES = 25
-"""Length of the IHDR chunk, which must come first."""
+FONT_SIZES = frozenset({"labelFontSize", "titleFontSize", "subtitleFontSize", "fontSize"})
+FONT_EXTENTS = frozenset({"minExtent", "maxExtent"})
 
 
-def export(chart: Chart, file_format: Format, *, ppi: int = 300, style: StyleName = "paper", note: str = "") -> bytes:
-    """One figure file; the same chart gives the same bytes.
+@dataclass(frozen=True)
+class Preset:
+    """A place where figures are printed or shown."""
+
+    title: str
+    width_mm: float
+    font_sizes: tuple[float, ...]
+    """Choices, points."""
+    font_size: float
+    """The first choice."""
+    is_enlarged: bool = False
+    """Whether the whole drawing grows with the letters (to be seen from afar) or only the letters do."""
+
+    @property
+    def points(self) -> float:
+        """Width in points; one point is one unit of a specification."""
+        return self.width_mm * POINTS_PER_MM
+
+
+PRESETS = {
+    "single": Preset("Single column (85 mm)", 85, (7, 7.5, 8, 9, 10), 7.5),
+    "double": Preset("Double column (180 mm)", 180, (7, 7.5, 8, 9, 10), 8),
+    "slide": Preset("Slide (254 mm)", 254, (14, 16, 18, 20, 24), 18, is_enlarged=True),
+}
+
+
+@dataclass(frozen=True)
+class FigureSize:
+    """How large a figure file is drawn."""
+
+    preset: str = "single"
+    font_size: float | None = None
+    """Of axis labels, points, and no text is smaller; the preset's own where ``None``."""
+    ppi: int = 300
+    """Pixels per inch of a PNG: its sharpness, not its size."""
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ConfigError(f"There is no figure size {self.preset!r}; expected one of {', '.join(PRESETS)}.")
+        if not 5 <= self.points <= 40:
+            raise ConfigError(f"The font size is {self.points:g} pt; expected 5 to 40 pt, for paper 7 to 10 pt.")
+        if not 72 <= self.ppi <= 1200:
+            raise ConfigError(f"The resolution is {self.ppi} pixels per inch; expected 72 to 1200, for journals 300 or 600.")
+
+    @property
+    def width_mm(self) -> float:
+        return PRESETS[self.preset].width_mm
+
+    @property
+    def points(self) -> float:
+        """The font size in points."""
+        return self.font_size or PRESETS[self.preset].font_size
+
+    @property
+    def text(self) -> str:
+        """``85 mm wide, 7.5 pt, 300 ppi``."""
+        return f"{self.width_mm:g} mm wide, letters of {self.points:g} pt, {self.ppi} pixels per inch"
+
+
+def draw_figure(
+    build: Callable[[int], Chart], formats: Sequence[Format], size: FigureSize | None = None, note: str = ""
+) -> dict[Format, bytes]:
+    """One figure, exactly as wide as its preset, axes and names included; the same figure gives the same bytes.
 
     Parameters
     ----------
-    file_format : {"png", "svg", "pdf"}
-    ppi : int
-        Pixels per inch of a PNG, where one unit of the chart is one point (1/72 inch). It changes sharpness, not size.
-    style : str
-        The look; ``paper`` and ``slide`` have a white background.
+    build
+        Makes the chart for a width of its plot.
+    formats : sequence of {"png", "svg", "pdf"}
+    size : FigureSize
+        Single column by default.
     note : str
         Source of the figure (runs, code version, smoothing), kept inside PNG and SVG where an editor can read it.
 
@@ -50,6 +119,17 @@ def export(chart: Chart, file_format: Format, *, ppi: int = 300, style: StyleNam
     MammoError
         An unknown format.
     """
+    size = size or FigureSize()
+    _check(formats)
+    preset = PRESETS[size.preset]
+    zoom = size.points / SCREEN_FONT_SIZE if preset.is_enlarged else 1.0
+    style: StyleName = "light" if preset.is_enlarged else "paper"
+    chart, drawing = _fitted(build, preset.points / zoom, _config(style, None if preset.is_enlarged else size.points))
+    return _files(drawing.widened(preset.points / zoom).scaled(preset.points), formats, size.ppi, (chart.description, note))
+
+
+def export(chart: Chart, file_format: Format, *, ppi: int = 300, style: StyleName = "paper", note: str = "") -> bytes:
+    """One figure file of a chart as it is, one unit of it a point; :func:`draw_figure` makes one for a given width."""
     return export_all(chart, (file_format,), ppi=ppi, style=style, note=note)[file_format]
 
 
@@ -57,27 +137,78 @@ def export_all(
     chart: Chart, formats: Sequence[Format], *, ppi: int = 300, style: StyleName = "paper", note: str = ""
 ) -> dict[Format, bytes]:
     """:func:`export` to several formats, for one drawing: PNG and PDF are made from the SVG."""
+    _check(formats)
+    return _files(_draw(chart, _config(style, None)), formats, ppi, (chart.description, note))
+
+
+def _check(formats: Sequence[str]) -> None:
     for file_format in formats:
         if file_format not in FORMATS:
             raise MammoError(f"{file_format!r} is no figure format; expected one of {', '.join(FORMATS)}.")
-    spec = specification(themed(chart, style))
-    svg = _svg(spec)
+
+
+def _files(drawing: Drawing, formats: Sequence[Format], ppi: int, texts: tuple[str, str]) -> dict[Format, bytes]:
     files: dict[Format, bytes] = {}
+    finding, note = texts
+    pdf = canonical(vl_convert.svg_to_pdf(drawing.svg()), finding, note) if {"svg", "pdf"} & set(formats) else b""
     if "png" in formats:
-        files["png"] = _with_png_text(vl_convert.svg_to_png(svg, ppi=ppi, scale=1), note)
+        pixels = round(drawing.points * ppi / 72) + 0.01  # the renderer rounds down
+        exact = drawing.scaled(pixels * 72 / ppi).svg()
+        files["png"] = with_png_text(vl_convert.svg_to_png(exact, ppi=ppi, scale=1), note)
     if "svg" in formats:
-        files["svg"] = _with_svg_description(svg, spec.get("description", ""), note)
+        files["svg"] = with_svg_description(with_font(drawing.svg(unit="mm"), pdf), finding, note)
     if "pdf" in formats:
-        files["pdf"] = bytes(vl_convert.svg_to_pdf(svg))
+        files["pdf"] = pdf
     return files
 
 
-def _svg(spec: Spec) -> str:
+# ---- from a chart to a drawing --------------------------------------------------------------------------------------------
+
+
+def _config(style: StyleName, font_size: float | None) -> Config:
+    """The look of a style with letters of another size; no text becomes smaller than ``font_size``."""
+    config = theme_config(style)
+    if font_size is not None:
+        config = _resized(config, font_size / STYLES[style].font_size, font_size)
+    config["font"] = config["text"]["font"] = FILE_FONT
+    return Config(config)
+
+
+def _resized(part: Any, factor: float, least: float) -> Any:
+    if not isinstance(part, dict):
+        return part
+    return {key: _resized_value(key, value, factor, least) for key, value in part.items()}
+
+
+def _resized_value(key: str, value: Any, factor: float, least: float) -> Any:
+    if key in FONT_SIZES:
+        return max(least, round(value * factor, 2))
+    return round(value * factor) if key in FONT_EXTENTS else _resized(value, factor, least)
+
+
+def _fitted(build: Callable[[int], Chart], width: float, config: Config) -> tuple[Chart, Drawing]:
+    """The widest drawing that is not wider than ``width``: what stands around the plot can change with its width."""
+    plot = max(LEAST_PLOT, round(width * 0.7))
+    found: tuple[Chart, Drawing] | None = None
+    for _ in range(TRIES):
+        chart = build(plot)
+        drawing = _draw(chart, config)
+        left = width - drawing.width
+        if left >= 0 and (found is None or drawing.width > found[1].width):
+            found = chart, drawing
+        if 0 <= left < SPARE_POINTS or (left < 0 and plot == LEAST_PLOT):
+            break
+        plot = max(LEAST_PLOT, plot + math.floor(left))
+    return found or (chart, drawing)
+
+
+def _draw(chart: Chart, config: Config) -> Drawing:
     """The drawing, with its clip paths counted from 0: Vega counts them through the life of the process."""
+    spec = specification(chart.with_properties(config=config))
     svg: str = vl_convert.vegalite_to_svg(spec, vl_version=VEGALITE_VERSION, allowed_base_urls=[])
     found = dict.fromkeys(CLIP_ID.findall(svg))
     numbers = {name: f"clip{index}" for index, name in enumerate(found)}
-    return CLIP_ID.sub(lambda match: numbers[match.group()], svg)
+    return read_drawing(without_needless_layers(CLIP_ID.sub(lambda match: numbers[match.group()], svg)))
 
 
 def specification(chart: Chart) -> Spec:
@@ -101,38 +232,3 @@ def _is_hover(part: Any) -> bool:
 def figure_data_csv(frame: pd.DataFrame) -> bytes:
     """The numbers behind a figure as CSV, safe to open in a spreadsheet."""
     return safe_csv(frame)
-
-
-def fit_width(build: Callable[[int], Chart], total_points: float, style: StyleName = "paper") -> Chart:
-    """Build a chart whose whole figure, axes and names included, is ``total_points`` wide.
-
-    ``build`` takes the width of the plot. Axes and names keep their size, so one measurement is enough.
-    """
-    first = max(60, round(total_points * 0.7))
-    around = svg_size(build(first), style)[0] - first
-    return build(max(40, round(total_points - around)))
-
-
-def svg_size(chart: Chart, style: StyleName = "paper") -> tuple[float, float]:
-    """Width and height of the whole figure, points."""
-    svg = _svg(specification(themed(chart, style)))
-    head = svg[: svg.index(">")]
-    width, height = (float(head.split(f' {name}="')[1].split('"')[0]) for name in ("width", "height"))
-    return width, height
-
-
-def _with_png_text(png: bytes, note: str) -> bytes:
-    """Put ``note`` into the PNG as an iTXt chunk (UTF-8), right behind the header."""
-    if not note:
-        return png
-    body = b"iTXt" + b"Description\0\0\0\0\0" + note.encode("utf-8")
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    place = PNG_SIGNATURE_BYTES + PNG_HEADER_BYTES
-    return png[:place] + chunk + png[place:]
-
-
-def _with_svg_description(svg: str, finding: str, note: str) -> bytes:
-    """Put the finding as title and the source as description into the SVG, where screen readers and editors look."""
-    end = svg.index(">") + 1
-    inside = "".join(f"<{tag}>{escape(text)}</{tag}>" for tag, text in (("title", finding), ("desc", note)) if text)
-    return (svg[:end] + inside + svg[end:]).encode("utf-8")

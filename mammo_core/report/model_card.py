@@ -16,12 +16,18 @@ from mammo_core.analysis.metrics import TITLES
 from mammo_core.analysis.variance import Spread, describe, split_hash
 from mammo_core.config import TrainConfig
 from mammo_core.errors import CorruptRunFile
+from mammo_core.report.checklist_answers import centres_counted, left_out, preprocessing
+from mammo_core.report.checklist_results import failures
+from mammo_core.report.model_card_results import calibration, centres, performance, thresholds
+from mammo_core.report.privacy import without_places
+from mammo_core.report.run_facts import NOT_RECORDED, Known, RunFacts
 from mammo_core.report.tables import to_markdown
 from mammo_core.runs.run_dir import RunDir
-from mammo_core.runs.schema import MetricsFile, MetricValue, Summary
+from mammo_core.runs.schema import Summary
 from mammo_core.settings import RESEARCH_ONLY
-from mammo_core.storage import read_json
+from mammo_core.storage import read_json, sha256_of
 
+SYNTHETIC = "**The films are synthetic (made by a program); no number here says anything about patients.**"
 TO_BE_WRITTEN = "*To be written by the author.*"
 SHOWN_SETTINGS = (
     *("arch", "weights", "init_from", "image_size", "augment", "epochs", "warmup_epochs", "early_stopping_patience"),
@@ -42,35 +48,51 @@ def model_card(run: RunDir, dataset: Mapping[str, Any] | None = None) -> str:
     CorruptRunFile, ConfigError
         The run's configuration cannot be read. Everything else may be missing and is then said to be.
     """
-    config, summary = run.config(), run.summary()
+    return model_card_of(RunFacts(run, Known(dataset or {})))
+
+
+def model_card_of(facts: RunFacts) -> str:
+    """:func:`model_card` from facts that are at hand."""
+    title = f"# Model card: {facts.run.id}\n\n**{RESEARCH_ONLY}**"
+    if facts.is_imported:
+        return without_places(f"{title}\n\n{_imported(facts)}") + "\n"
     parts = [
-        f"# Model card: {run.id}\n\n**{RESEARCH_ONLY}**",
-        _identity(run, config, summary),
-        _use(config),
-        _data(run, config, summary, dataset or {}),
-        _metrics(run),
-        _seeds(run),
-        _settings(config),
-        _limits(run, config, summary),
+        title,
+        *([SYNTHETIC] if facts.synthetic else []),
+        _identity(facts),
+        _use(facts.config),
+        _data(facts),
+        _input(facts),
+        _training(facts),
+        performance(facts),
+        calibration(facts),
+        thresholds(facts),
+        centres(facts),
+        _seeds(facts.run),
+        _limits(facts),
+        _citation(facts),
     ]
-    return "\n\n".join(parts) + "\n"
+    return without_places("\n\n".join(parts)) + "\n"
 
 
-def _identity(run: RunDir, config: TrainConfig, summary: Summary | None) -> str:
-    environment = _json(run.environment_file)
-    commit = (summary.git_commit if summary else None) or environment.get("git_commit") or "not recorded"
+def _identity(facts: RunFacts) -> str:
+    config, summary, environment = facts.config, facts.summary, facts.environment
     recorded = environment.get("packages")
     packages = recorded if isinstance(recorded, dict) else {}
     versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "timm", "numpy", "pydicom") if name in packages)
+    count, checkpoint = facts.known.parameters, facts.run.best_model
     rows = {
         "Task": f"{config.task}: {', '.join(config.class_names)}" + (" (ordinal)" if config.ordinal else ""),
         "Architecture": f"{config.arch}, started from {config.init_from or config.weights} weights",
+        "Parameters": NOT_RECORDED if count is None else f"{count:,}",
         "Seed": str(config.seed) + (f", fold {config.fold}" if config.fold is not None else ""),
-        "State": _state(run, summary),
+        "State": _state(facts.run, summary),
         "Checkpoint": f"best_model.pth of epoch {summary.best_epoch} (lowest validation loss)" if summary else "not finished",
-        "Code version": str(commit) + (" with local changes" if environment.get("git_dirty") else ""),
-        "Software": versions or "not recorded",
-        "Device": str(environment.get("device", "not recorded")),
+        "SHA-256 of the checkpoint": f"`{sha256_of(checkpoint)}`" if checkpoint.exists() else NOT_RECORDED,
+        "Code version": facts.commit,
+        "Software": versions or NOT_RECORDED,
+        "Device": str(environment.get("device", NOT_RECORDED)),
+        "Licence and contact": TO_BE_WRITTEN,
     }
     return "## Model\n\n" + "".join(f"- {key}: {value}\n" for key, value in rows.items()).rstrip()
 
@@ -79,6 +101,14 @@ def _state(run: RunDir, summary: Summary | None) -> str:
     if summary is None:
         return run.state()
     return f"{run.state()} after {summary.epochs_run} epochs ({summary.stop_reason.replace('_', ' ')})"
+
+
+def _imported(facts: RunFacts) -> str:
+    return (
+        "## Model\n\nThis is a training history that was imported from another tool. Its model, data, settings, seed and code "
+        f"are {NOT_RECORDED} here; only the curves are known.\n\n### Did it converge?\n\n{_verdict(facts)}\n\n"
+        f"Everything else: {TO_BE_WRITTEN}"
+    )
 
 
 def _use(config: TrainConfig) -> str:
@@ -93,29 +123,34 @@ def _use(config: TrainConfig) -> str:
     )
 
 
-def _data(run: RunDir, config: TrainConfig, summary: Summary | None, dataset: Mapping[str, Any]) -> str:
-    split = run.split_info()
-    lines = [
-        f"Data set `{config.dataset or 'not recorded'}`, split `{config.split or 'not recorded'}`. {_origin(split, dataset)}"
-    ]
+def _data(facts: RunFacts) -> str:
+    config, summary, split = facts.config, facts.summary, facts.split
+    lines = [f"Data set `{config.dataset or NOT_RECORDED}`, split `{config.split or NOT_RECORDED}`. {_origin(facts.synthetic)}"]
     if summary and summary.counts:
         rows = [
             {"Split": part} | {name: counts.get(name, 0) for name in config.class_names} | {"Films": sum(counts.values())}
             for part, counts in summary.counts.items()
         ]
         lines.append(to_markdown(pd.DataFrame(rows)).rstrip())
-    lines.append(_proof(run, split))
+    lines.append(f"Films of each centre: {centres_counted([facts])}")
+    lines.append(_proof(facts.run, split))
+    lines.append(f"Left out. {left_out([facts])}")
     lines.append(f"Eligibility, reference standard and readers: {TO_BE_WRITTEN}")
     return "## Data\n\n" + "\n\n".join(lines)
 
 
-def _origin(split: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
-    synthetic = dataset.get("synthetic", split.get("synthetic"))
-    if synthetic is True:
-        return "**The films are synthetic (made by a program); no number here says anything about patients.**"
-    if synthetic is False:
-        return "The films are not marked as synthetic."
-    return "The run's files do not say whether the films are synthetic."
+def _origin(synthetic: bool | None) -> str:
+    if synthetic is None:
+        return "The run's files do not say whether the films are synthetic."
+    return SYNTHETIC if synthetic else "The films are not marked as synthetic."
+
+
+def _input(facts: RunFacts) -> str:
+    return (
+        "## Input\n\n"
+        "One mammography film (one breast, one view), as stored for presentation. "
+        f"{preprocessing([facts])} The output is a probability for each class; the highest is called."
+    )
 
 
 def _proof(run: RunDir, split: Mapping[str, Any]) -> str:
@@ -131,52 +166,6 @@ def _short(value: Any) -> str:
     return str(len(value)) if isinstance(value, list | tuple | dict) else str(value)
 
 
-def _metrics(run: RunDir) -> str:
-    parts = ["## Performance"]
-    for on, title in (("val", "Validation films (the best epoch was chosen on them, so these flatter)"), ("test", "Test films")):
-        metrics = run.metrics(on)
-        if metrics is None:
-            parts.append(f"### {title}\n\nNot evaluated." if on == "test" else f"### {title}\n\nNo metrics yet.")
-            continue
-        looks = len(run.test_looks()) if on == "test" else 0
-        note = f" The test films were looked at {looks} time(s)." if looks else ""
-        parts.append(f"### {title}\n\n{metrics.n} films of {metrics.patients} patients, epoch {metrics.epoch}.{note}")
-        parts.append(_metric_table(metrics) + "\n" + _class_table(metrics))
-    return "\n\n".join(part.rstrip("\n") for part in parts)
-
-
-def _metric_table(metrics: MetricsFile) -> str:
-    rows = [
-        {"Metric": TITLES.get(name, name), "Value": _value(found), "95 % interval": _interval(found), "How": found.method}
-        for name, found in metrics.metrics.items()
-    ]
-    return to_markdown(pd.DataFrame(rows), words=["How"])
-
-
-def _class_table(metrics: MetricsFile) -> str:
-    columns = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "auc": "AUC"}
-    rows = []
-    for name, values in metrics.per_class.items():
-        cells = {title: _with_interval(values.get(column)) for column, title in columns.items()}
-        rows.append({"Class": name, "Films": values.get("n", "")} | cells)
-    return to_markdown(pd.DataFrame(rows))
-
-
-def _value(metric: MetricValue) -> str:
-    return "undefined" if metric.value is None else f"{metric.value:.3f}"
-
-
-def _interval(metric: MetricValue) -> str:
-    return "" if metric.ci_low is None or metric.ci_high is None else f"{metric.ci_low:.3f} to {metric.ci_high:.3f}"
-
-
-def _with_interval(metric: MetricValue | int | None) -> str:
-    if not isinstance(metric, MetricValue):
-        return "not recorded"
-    interval = _interval(metric)
-    return f"{_value(metric)} ({interval})" if interval else _value(metric)
-
-
 def _seeds(run: RunDir) -> str:
     """What the other runs of the experiment say about the part of chance, from the summaries beside the run."""
     for name in ("seeds_summary.json", "cv_summary.json"):
@@ -189,34 +178,67 @@ def _seeds(run: RunDir) -> str:
     return "## Variation over seeds\n\nThis run is not part of a summary over seeds, so how much chance matters is unknown."
 
 
-def _settings(config: TrainConfig) -> str:
-    values = config.to_dict()
-    return "## Training\n\n" + "".join(f"- {key}: {values[key]}\n" for key in SHOWN_SETTINGS if values[key] is not None).rstrip()
+def _training(facts: RunFacts) -> str:
+    values = facts.config.to_dict()
+    listed = "".join(f"- {key}: {values[key]}\n" for key in SHOWN_SETTINGS if values[key] is not None)
+    return f"## Training\n\n{listed}\n### Did it converge?\n\n{_verdict(facts)}"
 
 
-def _limits(run: RunDir, config: TrainConfig, summary: Summary | None) -> str:
-    lines = [
-        "Thresholds: none were fixed; the predicted class is the one with the highest score.",
-        "Scores are not calibrated probabilities unless a calibration is stated.",
-        "Validation metrics come from the films on which the best epoch was chosen.",
+def _verdict(facts: RunFacts) -> str:
+    found = facts.diagnosis
+    if found is None:
+        return f"Verdict: {NOT_RECORDED}, since there is no finished epoch."
+    told = [
+        f"- {finding['severity']}: {finding['text']}"
+        for finding in found.get("findings", [])
+        if finding.get("severity") in ("critical", "error", "warning")
     ]
-    if run.metrics("test") is None:
+    text = f"Verdict: **{found.get('verdict', NOT_RECORDED)}** ({found.get('confidence', NOT_RECORDED)} confidence). "
+    text += str(found.get("headline", ""))
+    return "\n".join([text.rstrip(), *(["", *told] if told else [])])
+
+
+def _limits(facts: RunFacts) -> str:
+    config, summary = facts.config, facts.summary
+    lines = [
+        "The predicted class is the one with the highest score; the thresholds above are not part of the model.",
+        "Scores are not calibrated probabilities unless the temperature above is applied.",
+        "Validation metrics come from the films on which the best epoch was chosen.",
+        "Grad-CAM maps are coarse and are no lesion detection; their sanity checks are not recorded in this card.",
+    ]
+    if facts.metrics("test") is None:
         lines.append("There is no result on untouched test films.")
+    if not facts.is_held_out:
+        lines.append("Whether it works on films of another centre: not recorded.")
+    if facts.split.get("override_reason"):
+        lines.append(f"The split leaks and was used for this reason: {facts.split['override_reason']}")
     if config.class_weights != "none" and config.class_weights:
         lines.append("The training loss is class-weighted and the validation loss is not; the two curves are not comparable.")
-    small = _small_classes(run)
+    small = _small_classes(facts)
     if small:
         lines.append(f"Fewer than 30 validation films of {', '.join(small)}: their numbers are rough.")
     if summary and summary.best_epoch >= summary.epochs_run:
         lines.append("The best epoch is the last one; the run may not have converged.")
-    return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines) + f"\n- Known failures, fairness, privacy: {TO_BE_WRITTEN}"
+    lines += [f"Known failures: {failures([facts])}", f"Fairness, privacy, ethics: {TO_BE_WRITTEN}"]
+    return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
-def _small_classes(run: RunDir) -> list[str]:
-    metrics = run.metrics("val")
+def _small_classes(facts: RunFacts) -> list[str]:
+    metrics = facts.metrics("val")
     if metrics is None:
         return []
     return [name for name, values in metrics.per_class.items() if isinstance(n := values.get("n"), int) and n < 30]
+
+
+def _citation(facts: RunFacts) -> str:
+    sha = split_hash(facts.run)
+    split = f"split SHA-256 {sha[:12]}" if sha else "split not recorded"
+    config = facts.config
+    return (
+        "## How to cite\n\n"
+        f"MammoTrace run {facts.run.id} ({config.arch}, seed {config.seed}, code {facts.commit[:12]}, {split}). "
+        f"Authors, title, year and link: {TO_BE_WRITTEN} Cite the data set and the pretrained weights too."
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:

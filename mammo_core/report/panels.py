@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mammo_core.report.spec import Spec, at, by_series, category, layered, number, records, rows, tooltip
+from mammo_core.report.event_names import ROW_HEIGHT, Band, Event, Ground
+from mammo_core.report.hover import HOVER, Told, hover, hover_layer
+from mammo_core.report.long_data import csv_data
+from mammo_core.report.smoothing import smoothed
+from mammo_core.report.spec import Spec, at, by_series, category, layered, number, records
 from mammo_core.report.theme import DASHES, NEUTRAL, SHAPES
+from mammo_core.report.x_axis import IS_BREAK, XAxis, epochs_axis
+
+__all__ = [
+    "HOVER",
+    "ROW_HEIGHT",
+    "Band",
+    "Event",
+    "Panel",
+    "Series",
+    "class_series",
+    "drawn",
+    "end_names",
+    "hover",
+    "line_panel",
+    "spread_apart",
+    "value_range",
+]
 
 LABEL_GAP = 13
 """Least distance between two names at the right end, pixels."""
@@ -18,11 +40,8 @@ LABEL_GAP = 13
 SWATCH = 14
 """Length of the piece of line before a name, pixels."""
 
-ROW_HEIGHT = 15
-"""Height of a row of names of bands and events, pixels."""
-
-HOVER = "hover"
-"""Names of the invisible layers that carry tooltips start so; figures leave them out."""
+MANY_POINTS = 60
+"""More values than this are drawn without markers, which would hide the line; lone values between gaps keep theirs."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +56,6 @@ class Series:
     """Of the markers; no marker where empty."""
 
 
-@dataclass(frozen=True)
-class Band:
-    """A shaded stretch of epochs (a phase), both ends inclusive."""
-
-    first: int
-    last: int
-    name: str
-
-
-@dataclass(frozen=True)
-class Event:
-    """A vertical line at an epoch with a word beside it."""
-
-    epoch: int
-    name: str
-    dotted: bool = False
-
-
 @dataclass(frozen=True, kw_only=True)
 class Panel:
     """How a panel is laid out."""
@@ -67,6 +68,8 @@ class Panel:
     width: int
     height: int
     domain: tuple[float, float]
+    axis: XAxis | None = None
+    """What runs along the figure instead of the epochs."""
     axis_format: str | None = None
     """A d3 format; Vega's own choice of digits where ``None``."""
     ticks: tuple[float, ...] = ()
@@ -74,61 +77,56 @@ class Panel:
     show_epochs: bool = True
     """Whether this panel carries the epoch axis' numbers and title."""
     bands: tuple[Band, ...] = ()
+    """From edge to edge, in units of the axis."""
     events: tuple[Event, ...] = ()
     name_events: bool = False
     """Whether bands and events are named here (in one panel of a figure), in rows above the highest value."""
     clip: bool = False
     """Whether marks end at the plot's edge; needed where the reader can zoom."""
+    log: bool = False
+    """Whether the y axis is logarithmic; ``domain`` is above 0 then."""
+    smoothing: float = 0.0
+    """Weight of the past in the running mean that is drawn over the raw lines; 0 draws none."""
+
+    @property
+    def x_axis(self) -> XAxis:
+        return self.axis or epochs_axis(self.epochs)
+
+    @property
+    def ground(self) -> Ground:
+        return Ground(self.x_axis, self.width, self.height, self.bands, self.events, self.name_events, self.clip)
 
     @property
     def event_rows(self) -> list[int]:
         """The row of each event's name, from the top, such that names do not overlap."""
-        ends: list[float] = []
-        found = []
-        for event in self.events:
-            left, right = self._extent(event)
-            row = next((index for index, end in enumerate(ends) if end < left), len(ends))
-            ends[row : row + 1] = [right]
-            found.append(row + bool(self.bands))
-        return found
-
-    def _extent(self, event: Event) -> tuple[float, float]:
-        place = self.width * (event.epoch - 0.5) / self.epochs
-        length = 7.0 * len(event.name) + 8
-        return (place - length, place) if self.is_late(event) else (place, place + length)
-
-    def is_late(self, event: Event) -> bool:
-        """Whether the event's name stands left of its line, since there is no room to the right."""
-        return event.epoch > 0.65 * self.epochs
+        return self.ground.event_rows
 
     @property
     def headroom(self) -> float:
         """Height that the rows of names take, pixels."""
-        if not self.name_events:
-            return 0.0
-        return ROW_HEIGHT * (max(self.event_rows, default=-1 + bool(self.bands)) + 1)
+        return self.ground.headroom
 
     @property
     def y_domain(self) -> tuple[float, float]:
         """``domain`` with the headroom added at its upper end."""
         low, high = self.domain
-        return low, low + (high - low) * self.height / max(1.0, self.height - self.headroom)
+        stretch = self.height / max(1.0, self.height - self.headroom)
+        return (low, low * (high / low) ** stretch) if self.log else (low, low + (high - low) * stretch)
+
+    def y_pixel(self, value: float) -> float:
+        """Where a value lies, from the top."""
+        low, high = self.y_domain
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(max(value, low))
+        return self.height * (high - value) / (high - low)
 
     @property
     def x_scale(self) -> Spec:
-        """From half an epoch before the first to half an epoch after the last planned one, so that no marker is cut."""
-        return {"domain": [0.5, self.epochs + 0.5], "nice": False, "zero": False}
+        return self.x_axis.scale
 
     @property
     def x(self) -> Spec:
-        axis = {
-            "format": "d",
-            "tickMinStep": 1,
-            "tickCount": min(self.epochs, max(2, self.width // 36)),
-            "labels": self.show_epochs,
-            "grid": False,
-        }
-        return number("epoch", title="Epoch" if self.show_epochs else None, scale=self.x_scale, axis=axis)
+        return self.x_axis.channel(self.width, self.show_epochs)
 
     @property
     def y(self) -> Spec:
@@ -137,7 +135,10 @@ class Panel:
         axis |= {"labelExpr": "datum.value === 0 ? '0' : datum.label"}
         axis |= {"format": self.axis_format} if self.axis_format else {}
         axis |= {"values": list(self.ticks)} if self.ticks else {}
-        return number("value", title=self.title, scale={"domain": list(self.y_domain), "nice": False, "zero": False}, axis=axis)
+        scale: Spec = {"domain": list(self.y_domain), "nice": False, "zero": False}
+        if self.log:
+            scale = {"type": "log", "domain": list(self.y_domain), "nice": False}
+        return number("value", title=self.title, scale=scale, axis=axis)
 
 
 def class_series(columns: Mapping[str, str], colours: Mapping[str, str]) -> list[Series]:
@@ -165,102 +166,140 @@ def value_range(values: Sequence[float] | np.ndarray[Any, Any], least_span: floa
     return middle - half, middle + half
 
 
-def line_panel(frame: pd.DataFrame, series: Sequence[Series], panel: Panel) -> Spec:
-    """Lines with markers, their names at the right end, bands and events behind them.
+def line_panel(frame: pd.DataFrame, series: Sequence[Series], panel: Panel, told: Told | None = None) -> Spec:
+    """Lines with markers, their names at the right end, bands and events behind them; smoothed lines over raw ones.
 
     Parameters
     ----------
     frame : DataFrame
-        As ``history_frame`` gives it: ``epoch`` and one column a series; NaN breaks a line.
+        As ``history_frame`` gives it: the axis' column and one column a series; NaN breaks a line.
+    told
+        What the tooltips tell; the values of this panel where ``None``.
     """
     shown = drawn(series, frame)
-    names = [one.name for one in shown]
-    values = records(
-        {"epoch": epoch, "value": value, "series": one.name}
-        for one in shown
-        for epoch, value in zip(frame["epoch"].tolist(), frame[one.column].tolist(), strict=True)
-    )
+    values = {one.column: line_values(frame, one.column, panel) for one in shown}
+    thick = _smoothed_lines(shown, values, panel)
+    parts = [*panel.ground.parts(), *_lines(shown, values, panel, "member" if thick else "series"), *thick]
+    if len(shown) > 1 or thick:  # the axis already names a single line
+        parts += end_names(shown, frame, panel, 2 if thick else 0)
+    return layered([*parts, hover_layer(told, panel) if told else hover(shown, frame, panel)], panel.width, panel.height)
+
+
+Values = Sequence[tuple[float, float | None]]
+
+
+def line_values(frame: pd.DataFrame, column: str, panel: Panel) -> Values:
+    """(x, value) of a line; ``None`` breaks it.
+
+    A quantity that is recorded in at most half of the rows (validation every few epochs) is joined across the others. A value
+    that is missing among many is a gap, as are rows whose loss was not finite and the rows between two runs of one file.
+    """
+    xs = frame[panel.x_axis.field].to_numpy(dtype=np.float64)
+    ys = frame[column].to_numpy(dtype=np.float64)
+    is_there = np.isfinite(ys) & (ys > 0) if panel.log else np.isfinite(ys)
+    places = np.flatnonzero(is_there)
+    keep = np.ones(len(ys), dtype=bool)
+    span = int(places[-1] - places[0]) if len(places) else 0
+    if span > 2 and 2 * len(places) <= span + 2:
+        keep = is_there | _flagged(frame, "non_finite") | _flagged(frame, IS_BREAK)
+    pairs = zip(xs[keep].tolist(), ys[keep].tolist(), is_there[keep].tolist(), strict=True)
+    return [(x, y if there else None) for x, y, there in pairs]
+
+
+def _flagged(frame: pd.DataFrame, column: str) -> np.ndarray[Any, Any]:
+    if column not in frame.columns:
+        return np.zeros(len(frame), dtype=bool)
+    return (frame[column] == True).to_numpy(dtype=bool)  # noqa: E712
+
+
+def _lines(shown: Sequence[Series], values: Mapping[str, Values], panel: Panel, style: str) -> list[Spec]:
+    """The raw lines, and markers where they do not crowd the plot."""
+    field, names = panel.x_axis.field, [one.name for one in shown]
     place = {"x": panel.x, "y": panel.y, "color": by_series(names, [one.colour for one in shown])}
     dash = by_series(names, [list(one.dash) for one in shown])
-    shape = by_series(names, [one.shape for one in shown])
-    parts = [
-        *background(panel),
-        {
-            "name": panel.name,
-            "data": values,
-            "mark": {"type": "line", "style": "series", "clip": panel.clip},
-            "encoding": {**place, "strokeDash": dash},
-        },
-        {
-            "data": values,
-            "mark": {"type": "point", "style": "dot", "clip": panel.clip},
-            "encoding": {**place, "shape": shape},
-        },
-        *(end_names(shown, frame, panel) if len(shown) > 1 else []),  # the axis already names a single line
-        hover(shown, frame, panel),
+    shape = by_series(names, [one.shape or "circle" for one in shown])
+    dots = {one.name: _with_marker(values[one.column], has_markers=bool(one.shape) and style == "series") for one in shown}
+    points = {
+        "data": _named_rows(dots, field),
+        "mark": {"type": "point", "style": "dot", "clip": panel.clip},
+        "encoding": {**place, "shape": shape},
+    }
+    if any(len(values[one.column]) > MANY_POINTS for one in shown):
+        lines = [single_line(one, values[one.column], panel, style) for one in shown]
+        lines[0]["name"] = panel.name
+        return [*lines, points]
+    line = {
+        "name": panel.name,
+        "data": _named_rows({one.name: values[one.column] for one in shown}, field),
+        "mark": {"type": "line", "style": style, "clip": panel.clip},
+        "encoding": {**place, "strokeDash": dash},
+    }
+    return [line, points]
+
+
+def _named_rows(values: Mapping[str, Values], field: str) -> Spec:
+    return {"values": [{field: x, "value": y, "series": name} for name, pairs in values.items() for x, y in pairs]}
+
+
+def single_line(one: Series, values: Values, panel: Panel, style: str) -> Spec:
+    """A layer of its own, which needs no row to name its series."""
+    field = panel.x_axis.field
+    mark = {"type": "line", "style": style, "color": one.colour, "strokeDash": list(one.dash), "clip": panel.clip}
+    data = csv_data({field: [x for x, _ in values], "value": [y for _, y in values]})
+    return {"data": data, "mark": mark, "encoding": {"x": panel.x, "y": panel.y}}
+
+
+def _with_marker(values: Values, has_markers: bool) -> Values:
+    """The points that get a marker: all of a short line, and of a long one those with nothing on either side."""
+    if has_markers and len(values) <= MANY_POINTS:
+        return values
+    known = np.array([False, *(y is not None for _, y in values), False])
+    alone = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:])
+    return [values[index] for index in alone.tolist()]
+
+
+def _smoothed_lines(shown: Sequence[Series], values: Mapping[str, Values], panel: Panel) -> list[Spec]:
+    layers = []
+    for one in shown if panel.smoothing else ():
+        raw = values[one.column]
+        means = smoothed([math.nan if y is None else y for _, y in raw], panel.smoothing)
+        if any(math.isfinite(mean) for mean in means):
+            layers.append(single_line(one, [(x, mean) for (x, _), mean in zip(raw, means, strict=True)], panel, "mean"))
+    return [*layers, *_smoothing_legend(panel)] if layers else []
+
+
+def _smoothing_legend(panel: Panel) -> list[Spec]:
+    """Which of the two lines is the mean."""
+    thin, thick = Series("", "raw", NEUTRAL, shape=""), Series("", f"smoothed ({panel.smoothing:g})", NEUTRAL, shape="")
+    return foot_names([(thin, "member"), (thick, "mean")], panel)
+
+
+def foot_names(series: Sequence[tuple[Series, str]], panel: Panel) -> list[Spec]:
+    """Names at the foot of the others, for kinds of lines; each with the style of its line. ``end_names`` leaves them room."""
+    foot = panel.height - LABEL_GAP / 2
+    last = len(series) - 1
+    places = [foot - LABEL_GAP * (last - index) for index in range(len(series))]
+    return [
+        part for (one, style), place in zip(series, places, strict=True) for part in _end_name(one, place, panel.width, style)
     ]
-    return layered(parts, panel.width, panel.height)
 
 
-def background(panel: Panel) -> list[Spec]:
-    """Bands, then vertical lines; named in the panel that is asked to."""
-    parts = _bands(panel) if panel.bands else []
-    for event, row in zip(panel.events, panel.event_rows, strict=True):
-        parts += _event(event, row, panel)
-    return parts
-
-
-def _bands(panel: Panel) -> list[Spec]:
-    data = records(
-        {
-            "from": max(band.first - 0.5, 0.5),
-            "to": min(band.last + 0.5, panel.epochs + 0.5),
-            "name": band.name,
-            "shade": 0.13 if index % 2 else 0.05,
-        }
-        for index, band in enumerate(panel.bands)
-    )
-    x = number("from", scale=panel.x_scale)
-    opacity = number("shade", scale=None)
-    mark = {"type": "rect", "color": NEUTRAL, "clip": panel.clip}
-    parts: list[Spec] = [{"data": data, "mark": mark, "encoding": {"x": x, "x2": {"field": "to"}, "opacity": opacity}}]
-    if panel.name_events:
-        words = {"type": "text", "style": "note", "align": "left", "baseline": "middle", "dx": 4, "clip": panel.clip}
-        parts.append({"data": data, "mark": words, "encoding": {"x": x, "y": at(ROW_HEIGHT / 2), "text": category("name")}})
-    return parts
-
-
-def _event(event: Event, row: int, panel: Panel) -> list[Spec]:
-    data = records([{"epoch": event.epoch, "name": event.name}])
-    x = number("epoch", scale=panel.x_scale)
-    top = row * ROW_HEIGHT if panel.name_events else 0
-    rule = {"type": "rule", "style": "guide", "strokeDash": [1, 3] if event.dotted else [4, 3], "clip": panel.clip}
-    parts: list[Spec] = [{"data": data, "mark": rule, "encoding": {"x": x, "y": at(top), "y2": at(panel.height)}}]
-    if panel.name_events:
-        side = {"align": "right", "dx": -4} if panel.is_late(event) else {"align": "left", "dx": 4}
-        words = {"type": "text", "style": "note", "baseline": "middle", "clip": panel.clip, **side}
-        encoding = {"x": x, "y": at(top + ROW_HEIGHT / 2), "text": category("name")}
-        parts.append({"data": data, "mark": words, "encoding": encoding})
-    return parts
-
-
-def end_names(series: Sequence[Series], frame: pd.DataFrame, panel: Panel) -> list[Spec]:
+def end_names(series: Sequence[Series], frame: pd.DataFrame, panel: Panel, at_foot: int = 0) -> list[Spec]:
     """The series' names right of the plot, at the height of their last value, moved apart where they would overlap.
 
     Each has a piece of its line before it and is written in ink, since a line's colour need not be readable as text. Their
-    place does not depend on the last epoch, so a running chart grows under fixed names.
+    place does not depend on the last epoch, so a running chart grows under fixed names. ``at_foot`` lines stay free below.
     """
-    low, high = panel.y_domain
-    last = [float(frame[one.column].dropna().iloc[-1]) for one in series]
-    wanted = [panel.height * (high - value) / (high - low) for value in last]
-    places = spread_apart(wanted, LABEL_GAP, panel.height)
+    wanted = [panel.y_pixel(float(frame[one.column].dropna().iloc[-1])) for one in series]
+    room = panel.height - (at_foot + 0.5) * LABEL_GAP if at_foot else panel.height
+    places = spread_apart(wanted, LABEL_GAP, room)
     return [part for one, place in zip(series, places, strict=True) for part in _end_name(one, place, panel.width)]
 
 
-def _end_name(series: Series, place: float, edge: float) -> list[Spec]:
+def _end_name(series: Series, place: float, edge: float, style: str = "series") -> list[Spec]:
     start, end = edge + 5, edge + 5 + SWATCH
     data, look = records([{"name": series.name}]), {"color": series.colour, "clip": False}
-    line = {"type": "rule", "style": "series", "strokeDash": list(series.dash), **look}
+    line = {"type": "rule", "style": style, "strokeDash": list(series.dash), **look}
     words = {"type": "text", "style": "label", "align": "left", "baseline": "middle", "dx": 4, "clip": False}
     parts: list[Spec] = [{"data": data, "mark": line, "encoding": {"x": at(start), "x2": at(end), "y": at(place)}}]
     if series.shape:
@@ -290,16 +329,3 @@ def spread_apart(wanted: Sequence[float], gap: float, height: float) -> list[flo
     for rank, index in enumerate(order):
         places[index] = flat[rank] + rank * gap
     return places
-
-
-def hover(series: Sequence[Series], frame: pd.DataFrame, panel: Panel) -> Spec:
-    """An invisible column at each epoch that shows all values of that epoch.
-
-    Fields are numbered: a class name may hold dots or brackets, which Vega would read as paths.
-    """
-    fields = {one.column: f"v{index}" for index, one in enumerate(series)}
-    table = frame[["epoch", *fields]].rename(columns=fields)
-    lines = [("epoch", "Epoch", "d"), *((fields[one.column], one.name, ".4~g") for one in series)]
-    mark = {"type": "rule", "opacity": 0, "strokeWidth": max(4.0, panel.width / max(panel.epochs, 1)), "clip": True}
-    encoding = {"x": number("epoch", scale=panel.x_scale), "tooltip": tooltip(*lines)}
-    return {"name": f"{HOVER}_{panel.name}", "data": rows(table), "mark": mark, "encoding": encoding}

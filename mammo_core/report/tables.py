@@ -27,7 +27,22 @@ LATEX_SPECIAL = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
+    "≥": r"$\ge$",
+    "≤": r"$\le$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "–": "--",
+    "…": r"\ldots{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "`": r"\textasciigrave{}",
+    "[": "{[}",  # behind a row's end it would begin a length
+    "*": "{*}",  # and this would join it
 }
+LATEX_LETTERS = 0x17F
+"""Up to this letter (accented Latin) plain LaTeX reads UTF-8 without a package."""
 
 
 def safe_csv(table: pd.DataFrame) -> bytes:
@@ -99,23 +114,30 @@ def to_markdown(table: pd.DataFrame, words: Sequence[str] = ()) -> str:
 
 
 def _markdown(cell: Any) -> str:
-    return " ".join(str(cell).split()).replace("\\", "\\\\").replace("|", "\\|")
+    text = " ".join(str(cell).split()).replace("\\", "\\\\").replace("|", "\\|")
+    return text.replace("<", "&lt;")  # else a class name could be a tag
 
 
-def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
-    """A ``table`` environment that needs no package; every cell is escaped."""
+def to_latex(table: pd.DataFrame, caption: str, label: str, has_total: bool = True) -> str:
+    """A ``table`` environment that needs no package; every cell is escaped.
+
+    ``has_total`` draws a line above the last row. Letters that plain LaTeX does not know are kept, and a comment says so.
+    """
     rows = [list(table.columns), *table.to_numpy().tolist()]
     lines = [" & ".join(escape_latex(str(cell)) for cell in row) + r" \\" for row in rows]
-    body = "\n".join([r"\hline", lines[0], r"\hline", *lines[1:-1], r"\hline", *lines[-1:], r"\hline"])
+    total = [r"\hline", lines[-1]] if has_total and len(lines) > 1 else lines[-1:] if len(lines) > 1 else []
+    body = "\n".join([r"\hline", lines[0], r"\hline", *lines[1:-1], *total, r"\hline"])
+    foreign = any(ord(sign) > LATEX_LETTERS for sign in escape_latex(caption) + body)
+    needs = "% Holds letters beyond Latin: compile with XeLaTeX or LuaLaTeX and a font that has them.\n" if foreign else ""
     return (
-        f"% {RESEARCH_ONLY}\n\\begin{{table}}\n\\centering\n\\caption{{{escape_latex(caption)}}}\n\\label{{{label}}}\n"
+        f"% {RESEARCH_ONLY}\n{needs}\\begin{{table}}\n\\centering\n\\caption{{{escape_latex(caption)}}}\n\\label{{{label}}}\n"
         f"\\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}\n{body}\n\\end{{tabular}}\n\\end{{table}}\n"
     )
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it stands."""
-    return "".join(LATEX_SPECIAL.get(sign, sign) for sign in text)
+    """Text that LaTeX prints as it stands, on one line: an empty line would end a caption."""
+    return "".join(LATEX_SPECIAL.get(sign, sign) for sign in " ".join(text.split()))
 
 
 def seed_caption(summary: Mapping[str, Any]) -> str:

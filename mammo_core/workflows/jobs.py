@@ -64,9 +64,11 @@ def _evaluate(workspace: Workspace, arguments: dict[str, Any], progress: JobProg
 
 
 def _report(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
+    from mammo_core.report.figures import FigureSize
     from mammo_core.workflows.pack import make_pack
 
-    made = make_pack(workspace, arguments["runs"], formats=arguments.get("formats", ("png", "svg", "pdf")), progress=progress)
+    formats, size = arguments.get("formats", ("png", "svg", "pdf")), FigureSize(**arguments.get("size", {}))
+    made = make_pack(workspace, arguments["runs"], formats=formats, size=size, progress=progress)
     return {"zip": made.zip_path.name, "folder": made.folder.name, "problems": list(made.problems)}
 
 

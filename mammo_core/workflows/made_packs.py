@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mammo_core.errors import MammoError
-from mammo_core.report.report_pack import ZIP_NAME, endings, file_word
+from mammo_core.report.figures import Format
+from mammo_core.report.pack_plan import FigureItem, PackOptions, plan_pack
+from mammo_core.report.report_pack import ZIP_NAME
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
 
@@ -41,35 +42,15 @@ def list_packs(workspace: Workspace) -> list[PackOnDisk]:
     return sorted(found, key=lambda pack: pack.made_at, reverse=True)
 
 
-def planned_content(runs: Sequence[RunDir], formats: Sequence[str]) -> list[str]:
+def planned_content(runs: Sequence[RunDir], formats: Sequence[Format]) -> list[str]:
     """The files that a pack of these runs will hold, as far as the runs' files say; figures that fail are missing from it."""
-    experiments = list(dict.fromkeys(run.experiment for run in runs))
-    names = ["captions.md", "README.md"] if runs else []
-    for experiment in experiments:
-        members = [run for run in runs if run.experiment == experiment]
-        folder = f"{experiment}/" if len(experiments) > 1 else ""
-        for run, ending in zip(members, endings(members), strict=True):
-            names += [folder + name for name in _files_of_run(run, ending, formats)]
-        finished = [run for run in members if run.summary_file.exists()]
-        if finished:
-            names += [f"{folder}seed_table.{kind}" for kind in ("csv", "md", "tex")]
-        if len(finished) > 1:
-            names += [f"{folder}{_task(finished[0])}_seeds_val_loss.{kind}" for kind in formats]
-    return sorted(names)
+    return plan_pack(runs, PackOptions(formats, gradcam=_later)).names
 
 
-def _files_of_run(run: RunDir, ending: str, formats: Sequence[str]) -> list[str]:
-    task = _task(run)
-    figures = [f"{task}_train_{ending}"] if run.history_file.exists() else []
-    figures += [f"{task}_confusion_{ending}"] if run.metrics_file("val").exists() else []
-    figures += [f"{task}_confusion_test_{ending}"] if run.metrics_file("test").exists() else []
-    names = [f"{figure}.{kind}" for figure in figures for kind in formats]
-    names += [f"{task}_gradcam_{ending}.png"] if run.best_model.exists() else []
-    return [*names, f"{task}_model_card_{ending}.md"]
+def planned_figures(runs: Sequence[RunDir]) -> dict[str, FigureItem]:
+    """Title -> figure that can be drawn now, in the order of the pack; without Grad-CAM, which needs the films."""
+    return {item.title: item for item in plan_pack(runs).figures}
 
 
-def _task(run: RunDir) -> str:
-    try:
-        return file_word(run.config().task)
-    except MammoError:
-        return "task"
+def _later(run: RunDir) -> None:
+    """Stands for the drawing of Grad-CAM, which only the making of a pack does."""

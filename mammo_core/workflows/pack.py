@@ -7,15 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mammo_core.data.manifest import load_dataset
 from mammo_core.errors import ConfigError, DataError, MammoError
 from mammo_core.explain.rendering import Panel, contact_sheet, png_bytes, reduced
 from mammo_core.predict.predictor import Predictor
-from mammo_core.report.figures import FORMATS, Format
-from mammo_core.report.report_pack import write_pack
+from mammo_core.report.figures import FORMATS, FigureSize, Format
+from mammo_core.report.report_pack import PackOptions, write_pack
+from mammo_core.report.run_facts import Known
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.settings import Workspace
+from mammo_core.training.checkpoint import load_checkpoint
 from mammo_core.workflows.gallery import mapped_films
 from mammo_core.workflows.telling_films import map_caption, pick_films, predictions_of
 
@@ -40,6 +43,7 @@ def make_pack(
     runs: Sequence[str],
     out_dir: Path | None = None,
     formats: Sequence[str] = ("png",),
+    size: FigureSize | None = None,
     progress: Progress | None = None,
 ) -> MadePack:
     """Write figures, tables, model cards and a zip of ``runs``.
@@ -48,6 +52,7 @@ def make_pack(
     ----------
     out_dir : folder, made if missing; ``None`` takes a new one named after date and time below ``reports``
     formats : of ``png``, ``svg`` and ``pdf``; the Grad-CAM figure holds photographs and is always PNG
+    size : of the charts; a single column (85 mm) where left out
 
     Raises
     ------
@@ -66,7 +71,8 @@ def make_pack(
     folder = out_dir or _new_folder(workspace)
     left_out: list[str] = []
     draw = functools.partial(gradcam_figure, workspace, left_out=left_out)
-    made = write_pack(found, folder, chosen, gradcam=draw, progress=progress)
+    options = PackOptions(chosen, size or FigureSize(), draw, functools.partial(known_of, workspace))
+    made = write_pack(found, folder, options, progress)
     return MadePack(folder, made.zip, made.files, (*made.problems, *left_out))
 
 
@@ -74,6 +80,31 @@ def _new_folder(workspace: Workspace) -> Path:
     stamp = time.strftime("%Y%m%d_%H%M%S")
     names = (stamp if number == 1 else f"{stamp}_{number}" for number in range(1, 1000))
     return next(workspace.reports / name for name in names if not (workspace.reports / name).exists())
+
+
+def known_of(workspace: Workspace, run: RunDir) -> Known:
+    """What the data set and the checkpoint say beside the run's own files; nothing where they are gone or unreadable."""
+    return Known(_dataset_facts(workspace, run), *_checkpoint_facts(run))
+
+
+def _dataset_facts(workspace: Workspace, run: RunDir) -> dict[str, Any]:
+    try:
+        found = load_dataset(workspace, run.config().dataset).record.to_json()
+    except MammoError:
+        return {}
+    return {key: value for key, value in found.items() if key != "root"}
+
+
+def _checkpoint_facts(run: RunDir) -> tuple[int | None, int | None]:
+    """Preprocessing version, and how many numbers training can change."""
+    if not run.best_model.exists():
+        return None, None
+    try:
+        checkpoint = load_checkpoint(run.best_model)
+        model = checkpoint.build_model()
+    except MammoError:
+        return None, None
+    return checkpoint.preprocessing_version, sum(part.numel() for part in model.parameters())
 
 
 def gradcam_figure(workspace: Workspace, run: RunDir, left_out: list[str]) -> bytes:

@@ -1,4 +1,4 @@
-"""A chart on the page in the look of the user's theme, and its download as PNG, SVG, PDF and CSV."""
+"""A chart on the page in the look of the user's theme, and its download as PNG, SVG, PDF, CSV and caption."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from mammo_core.report.captions import figure_caption
 from mammo_core.report.charts_history import ZOOM
-from mammo_core.report.figures import FORMATS, PAPER_WIDTHS, Format, export, fit_width
+from mammo_core.report.figures import FORMATS, PPI, PRESETS, FigureSize, Format, draw_figure
 from mammo_core.report.spec import Chart
 from mammo_core.report.tables import safe_csv
-from mammo_core.report.theme import StyleName, themed
+from mammo_core.report.theme import themed
 
 MIME = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 PLOT_WIDTH = 560
@@ -34,7 +35,9 @@ def show_zoomable_chart(chart: Chart, key: str) -> None:
     Streamlit itself keeps the zoom of single charts only, so what the reader zoomed to becomes the axis of the next drawing.
     """
     spec, zoom = _specification(chart), _zoom(key)
-    st.vega_lite_chart(_with_x_axis(spec, zoom) if zoom else spec, width="content", theme=None, key=key, on_select="rerun")
+    shown = _with_x_axis(spec, zoom) if zoom else spec
+    # only the zoom: a crosshair must not run the page at every movement of the pointer
+    st.vega_lite_chart(shown, width="content", theme=None, key=key, on_select="rerun", selection_mode=ZOOM)
 
 
 def _zoom(key: str) -> list[float] | None:
@@ -64,29 +67,55 @@ def _specification(chart: Chart) -> dict[str, Any]:
 
 
 def download_figure(build: Build, name: str, data: pd.DataFrame, note: str, key: str) -> None:
-    """``Download figure``: size for paper or slides, three formats, and the numbers behind the figure.
+    """``Download figure``: size, letters and sharpness for paper or slides, three formats, the numbers behind it, the caption.
 
-    Nothing is made before a button is pressed. ``name`` becomes the file name, ``note`` is kept inside the file.
+    Nothing is made before a button is pressed. ``name`` becomes the file name, ``note`` (runs, n, SD) is kept inside the file.
     """
+    stem = name.replace("/", "_")
     with st.popover("Download figure", icon=":material/download:"):
-        size = st.selectbox("Size", list(PAPER_WIDTHS), key=f"{key}_size", persist_state="session")
-        style: StyleName = "slide" if size.startswith("slide") else "paper"
-        stem = name.replace("/", "_")
-
-        def draw(file_format: Format) -> bytes:
-            return export(fit_width(build, PAPER_WIDTHS[size], style), file_format, style=style, note=note)
-
+        size = choose_size(key)
         with st.container(horizontal=True):
             for file_format in FORMATS:
                 st.download_button(
                     file_format.upper(),
-                    data=functools.partial(draw, file_format),
+                    data=functools.partial(_draw, build, file_format, size, note),
                     file_name=f"{stem}.{file_format}",
                     mime=MIME[file_format],
                     key=f"{key}_{file_format}",
                     on_click="ignore",
                 )
-            download_table(data, stem, f"{key}_csv", "CSV (data)")
+        with st.container(horizontal=True):
+            download_table(data, stem, f"{key}_csv", "Data (CSV)")
+            st.download_button(
+                "Caption",
+                data=lambda: figure_caption(build(PLOT_WIDTH).description, note).encode(),
+                file_name=f"{stem}_caption.txt",
+                mime="text/plain",
+                key=f"{key}_caption",
+                on_click="ignore",
+            )
+
+
+def choose_size(key: str) -> FigureSize:
+    """Widgets for the size of a figure file: where it will stand, its letters, and the sharpness of a PNG."""
+    preset = st.selectbox(
+        "Size", list(PRESETS), format_func=lambda name: PRESETS[name].title, key=f"{key}_size", persist_state="session"
+    )
+    sizes = PRESETS[preset].font_sizes
+    left, right = st.columns(2)
+    points = left.selectbox(
+        "Letters", sizes, index=sizes.index(PRESETS[preset].font_size), format_func=lambda points: f"{points:g} pt",
+        key=f"{key}_letters_{preset}", persist_state="session", help="Size of the smallest letters, on paper or slide.",
+    )  # fmt: skip
+    ppi = right.selectbox(
+        "PNG", PPI, format_func=lambda ppi: f"{ppi} ppi", key=f"{key}_ppi", persist_state="session",
+        help="Pixels per inch: sharpness, not size. SVG and PDF are sharp at any size.",
+    )  # fmt: skip
+    return FigureSize(preset, points, ppi)
+
+
+def _draw(build: Build, file_format: Format, size: FigureSize, note: str) -> bytes:
+    return draw_figure(build, (file_format,), size, note)[file_format]
 
 
 def download_table(data: pd.DataFrame, stem: str, key: str, label: str = "Download CSV") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mammo_core.report.x_axis import place_word, shown_epochs
 from mammo_core.runs.listing import RunCard
 from mammo_core.runs.schema import LIVE_STATES
 from pages.shared.frame import duration
@@ -17,6 +18,9 @@ ENDINGS = {
 }
 
 
+IMPORTED = "imported"
+
+
 def headline(card: RunCard, frame: pd.DataFrame, seconds_left: float | None = None) -> str:
     """One or two sentences of facts on a run, from its state and its history."""
     return " ".join(filter(None, [_how_far(card, len(frame), seconds_left), _best(frame)]))
@@ -25,6 +29,8 @@ def headline(card: RunCard, frame: pd.DataFrame, seconds_left: float | None = No
 def _how_far(card: RunCard, done: int, seconds_left: float | None) -> str:
     status = card.status
     planned = status.epochs if status and status.epochs else None
+    if card.task == IMPORTED and planned == done:
+        return f"It holds {done} epochs."
     of_planned = f"{done} of {planned} planned epochs" if planned else f"{done} epochs"
     if card.state == "queued":
         return (
@@ -49,4 +55,9 @@ def _best(frame: pd.DataFrame) -> str:
     best = frame.loc[losses.index].iloc[place]
     where = "which is the last one" if place == len(losses) - 1 and place > 0 else "the best epoch"
     accuracy = f", with accuracy {best['val_acc']:.3f}" if pd.notna(best.get("val_acc")) else ""
-    return f"The validation loss was lowest, {best['val_loss']:.3f}, at epoch {int(best['epoch'])}, {where}{accuracy}."
+    epoch = shown_epochs(frame)[losses.index[place]]
+    own = best.get("source_epoch")
+    counted = f" (epoch {own:g} of the file)" if place_word(frame) == "row" and pd.notna(own) else ""
+    return (
+        f"The validation loss was lowest, {best['val_loss']:.4g}, at {place_word(frame)} {epoch:g}{counted}, {where}{accuracy}."
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from mammo_core.report.panels import Band
+from mammo_core.report.event_names import Band
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.workflows.overview import plural
 from pages.shared.frame import plain
@@ -24,6 +24,15 @@ ICONS = {
     "ok": ":material/check_circle:",
 }
 GRAVE = ("critical", "error", "warning")
+VERDICT_ICONS = {
+    "HEALTHY": ":material/check_circle:",
+    "INCONCLUSIVE": ":material/help:",
+    "OVERFIT_MILD": ":material/warning:",
+    "PLATEAU": ":material/warning:",
+    "TOO_FEW_EPOCHS": ":material/warning:",
+    "UNDERFIT": ":material/warning:",
+}
+"""The others are faults."""
 
 
 def verdict_of(run: RunDir) -> Diagnosis | None:
@@ -63,3 +72,34 @@ def findings(diagnosis: Diagnosis) -> None:
                 for finding in found:
                     what, todo = plain(finding.text), plain(finding.advice)
                     st.markdown(f"{ICONS[finding.severity]} {what}  \n:material/arrow_forward: {todo}")
+    _numbers(diagnosis)
+    _early_stopping(diagnosis)
+
+
+def _numbers(diagnosis: Diagnosis) -> None:
+    from mammo_core.report.verdict_tables import finding_rows, how_sure
+
+    table = finding_rows(diagnosis)
+    if len(table):
+        with st.expander("The numbers behind the verdict", icon=":material/calculate:"):
+            st.caption(
+                f"{how_sure(diagnosis)} The limits are house rules, chosen and tested on known cases; they are no standard. "
+                "All rules read the raw values, never smoothed ones."
+            )
+            st.dataframe(table, hide_index=True, alt=f"Findings with their evidence and limits: {len(table)} rows")
+
+
+def _early_stopping(diagnosis: Diagnosis) -> None:
+    from mammo_core.report.verdict_tables import stopping_rows
+
+    table = stopping_rows(diagnosis)
+    if len(table):
+        with st.expander("Would early stopping have helped?", icon=":material/timer_off:"):
+            st.markdown(plain(diagnosis.early_stopping["text"]))
+            st.dataframe(table, hide_index=True, width="content", alt="Early stopping replayed with several patiences")
+
+
+def verdict_line(name: str, diagnosis: Diagnosis | None, otherwise: str) -> None:
+    """One run's verdict in one line; ``otherwise`` where there is none yet."""
+    icon = VERDICT_ICONS.get(diagnosis.verdict, ":material/error:") if diagnosis else ":material/schedule:"
+    st.markdown(f"{icon} **{plain(name)}** · {plain(diagnosis.headline if diagnosis else otherwise)}")

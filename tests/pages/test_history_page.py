@@ -47,8 +47,8 @@ def test_a_finished_run_shows_its_figure_and_the_facts(open_page: OpenPage, read
     assert "Planned 4, ran 4" in read(app)
     assert f"at epoch {best}" in read(app)
     (spec,) = charts(app)
-    assert len(spec["vconcat"]) == 4, "loss, accuracy, learning rate, recall by class"
-    assert [item.label for item in app.get("download_button")][:4] == ["PNG", "SVG", "PDF", "CSV (data)"]
+    assert len(spec["vconcat"]) == 5, "loss, accuracy, learning rate, recall by class, time"
+    assert [item.label for item in app.get("download_button")][:3] == ["PNG", "SVG", "PDF"]
 
 
 def test_the_epoch_axis_ends_at_the_planned_epoch(open_page: OpenPage, workspace: Workspace) -> None:
@@ -144,3 +144,96 @@ def test_an_archived_run_is_hidden_but_its_link_still_opens_it(open_page: OpenPa
     hidden.write_notes(hidden.notes().model_copy(update={"archived": True}))
     assert hidden.id not in open_page("history").multiselect(key="run").options
     assert open_page("history", {"run": hidden.id}).multiselect(key="run").value == [hidden.id]
+
+
+# ---- how it is drawn ------------------------------------------------------------------------------------------------------
+
+
+def widgets(app: AppTest) -> dict[str, object]:
+    """What is chosen in the row above the figure."""
+    return {key: app.session_state[key] for key in ("history_axis", "history_scale", "history_smoothing")}
+
+
+def test_the_url_reproduces_how_the_figure_is_drawn(open_page: OpenPage, workspace: Workspace) -> None:
+    run_in(workspace, epochs=12)
+    query = {
+        "history_axis": "Elapsed time",
+        "history_scale": "Log loss",
+        "history_smoothing": "Smoothed 0.6",
+        "history_panels": "Loss",
+    }
+    app = open_page("history", query)
+    assert not app.exception
+    (spec,) = charts(app)
+    assert len(spec["vconcat"]) == 1
+    text = json.dumps(spec)
+    assert '"type": "log"' in text
+    assert "Elapsed time (minutes)" in text
+    assert "smoothed (0.6)" in text
+
+
+@pytest.mark.parametrize("value", ["bogus", "", "0.61", "<script>"])
+def test_an_unknown_choice_in_the_url_is_passed_over(open_page: OpenPage, workspace: Workspace, value: str) -> None:
+    run_in(workspace)
+    keys = ("history_axis", "history_scale", "history_smoothing", "history_panels", "history_layout", "history_metric")
+    app = open_page("history", dict.fromkeys(keys, value))
+    assert not app.exception
+    (spec,) = charts(app)
+    assert "smoothed" not in json.dumps(spec)
+    assert '"type": "log"' not in json.dumps(spec)
+
+
+def test_several_runs_can_be_drawn_in_one_figure_with_the_verdict_of_each(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
+    runs = [run_in(workspace, f"density/seed_{seed}", seed=seed) for seed in (42, 43)]
+    waiting = run_in(workspace, "density/seed_44", seed=44, state="queued", epochs_run=0)
+    broken = run_in(workspace, "density/seed_45", seed=45)
+    broken.history_file.write_text("[{")
+    app = open_page("history", {"history_layout": "Together"})
+    app.multiselect(key="run").set_value([run.id for run in (*runs, waiting, broken)]).run()
+    app.segmented_control(key="history_layout").set_value("together").run()
+    assert not app.exception
+    assert len(charts(app)) == 1
+    text = read(app).replace("\\", "")
+    assert all(f"**{run.id}** · " in text for run in (*runs, waiting, broken))
+    assert "waiting, no epoch has ended yet" in text
+    assert "not readable as JSON" in text
+
+
+def test_more_runs_than_colours_are_told_what_to_do(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    options = {"epochs": 2, "with_predictions": False, "patients": 12}
+    runs = [run_in(workspace, f"density/seed_{seed}", seed=seed, **options) for seed in range(1, 10)]
+    app = open_page("history")
+    app.multiselect(key="run").set_value([run.id for run in runs]).run()
+    app.segmented_control(key="history_layout").set_value("together").run()
+    assert not app.exception
+    assert "9 runs are chosen; the first 8 are drawn" in read(app)
+    assert "Compare" in read(app)
+
+
+def test_without_times_the_epochs_are_drawn_and_the_page_says_why(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    run = run_in(workspace)
+    records = json.loads(run.history_file.read_text())
+    run.history_file.write_text(json.dumps([record | {"seconds": None} for record in records]))
+    app = open_page("history", {"history_axis": "Elapsed time"})
+    assert "Drawn over epochs: It records no time per epoch." in read(app)
+    assert len(charts(app)) == 1
+
+
+def test_the_numbers_behind_the_verdict_and_the_replay_of_early_stopping_are_tables(
+    open_page: OpenPage, workspace: Workspace
+) -> None:
+    run_in(workspace, epochs=20)
+    columns = [tuple(frame.value.columns) for frame in open_page("history").dataframe]
+    assert ("rule", "grade", "epochs", "measured", "limits", "how sure") in columns
+    assert ("patience", "stops at epoch", "epochs saved", "loss given up", "advised") in columns
+
+
+def test_a_live_run_is_judged_so_far_and_not_at_its_end(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    run = run_in(workspace, state="running", epochs=20, epochs_run=4)
+    with lock_of(run.lock_file):
+        text = read(open_page("history"))
+    assert "So far" in text
+    assert "It may change while the run trains." in text
+    assert "when training ended" not in text

@@ -1,0 +1,225 @@
+"""Everything that model card, checklists and tables say about a run, read from its files once and worked out once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from mammo_core.analysis.calibration import Calibration, apply_temperature, calibration_of
+from mammo_core.analysis.diagnosis import context_of_run, diagnose
+from mammo_core.analysis.operating_points import FIXED, RULES, YOUDEN, OperatingPoint, apply_threshold, threshold_of
+from mammo_core.analysis.predictions import cases_of
+from mammo_core.analysis.questions import Answers, Question, answers_of, questions_of
+from mammo_core.analysis.subgroups import Subgroup, subgroup_metrics, subgroups_of
+from mammo_core.analysis.temperature import Temperature, fit_temperature
+from mammo_core.config import TrainConfig
+from mammo_core.errors import CorruptRunFile, MammoError
+from mammo_core.runs.run_dir import RunDir
+from mammo_core.runs.schema import MetricsFile, MetricValue, Summary
+from mammo_core.storage import read_json
+
+NOT_RECORDED = "not recorded"
+PARTS = {"val": "validation", "test": "test"}
+SHOWN_RULES = (FIXED, YOUDEN, "sensitivity_90")
+"""Thresholds that reports show; the Evaluate page has more."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a run beside its own files; what is left out is reported as not recorded."""
+
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    """The content of the data set's ``dataset.json``."""
+    preprocessing_version: int | None = None
+    parameters: int | None = None
+    """Numbers that training can change, of the whole network."""
+
+
+Ask = Callable[[RunDir], Known]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One rule: the threshold it chose on the validation cases, and what it does there and on the test cases."""
+
+    rule: str
+    value: float | None
+    """``None`` where the validation cases cannot choose one."""
+    points: Mapping[str, OperatingPoint]
+    """``val`` and, where there are test predictions, ``test``."""
+
+    @property
+    def text(self) -> str:
+        if self.value is None:
+            return "undefined"
+        return f"{self.value:.3f}" if math.isfinite(self.value) else "above 1 (no film is called positive)"
+
+
+@dataclass(frozen=True, eq=False)
+class RunFacts:
+    """One run. Asking for something that its files do not hold gives ``None`` or nothing, never an error, but for the config."""
+
+    run: RunDir
+    known: Known = field(default_factory=Known)
+
+    @cached_property
+    def config(self) -> TrainConfig:
+        return self.run.config()
+
+    @cached_property
+    def summary(self) -> Summary | None:
+        return self.run.summary()
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        return read_mapping(self.run, self.run.environment_file)
+
+    @cached_property
+    def split(self) -> dict[str, Any]:
+        return self.run.split_info()
+
+    @cached_property
+    def commit(self) -> str:
+        found = (self.summary.git_commit if self.summary else None) or self.environment.get("git_commit")
+        return f"{found or NOT_RECORDED}" + (" with local changes" if self.environment.get("git_dirty") else "")
+
+    @cached_property
+    def synthetic(self) -> bool | None:
+        """Whether the films were made by a program; ``None`` where nothing says so."""
+        found = self.known.dataset.get("synthetic", self.split.get("synthetic"))
+        return found if isinstance(found, bool) else None
+
+    @cached_property
+    def diagnosis(self) -> Mapping[str, Any] | None:
+        """The verdict that the run carries, else the one of today's rules; ``None`` without a history."""
+        if self.summary and self.summary.diagnosis:
+            return self.summary.diagnosis
+        history = self.run.history()
+        return diagnose(history, context_of_run(self.run)).to_json() if history else None
+
+    def metrics(self, on: str) -> MetricsFile | None:
+        return self.run.metrics(on)
+
+    @cached_property
+    def predictions(self) -> Mapping[str, pd.DataFrame]:
+        """Tables of predictions by part, as far as there are any."""
+        tables = {on: self.run.predictions(on) for on in PARTS}
+        return {on: table for on, table in tables.items() if table is not None and len(table)}
+
+    # ---- worked out from the predictions -------------------------------------------------------------------------------
+
+    @cached_property
+    def question(self) -> Question | None:
+        """The yes-or-no question that matters most for these classes."""
+        return next(iter(questions_of(self.config.class_names, self.config.ordinal)), None)
+
+    @cached_property
+    def temperature(self) -> Temperature | None:
+        """Fitted on the validation predictions."""
+        table = self.predictions.get("val")
+        return None if table is None else fit_temperature(table, self.config.class_names)
+
+    @cached_property
+    def calibration(self) -> Mapping[str, Calibration]:
+        """By part, of the probabilities as they are."""
+        return {on: self._calibrated(table) for on, table in self.predictions.items()}
+
+    @cached_property
+    def scaled_calibration(self) -> Calibration | None:
+        """Of the test probabilities after the temperature of the validation cases."""
+        table = self.predictions.get("test")
+        if table is None or self.temperature is None:
+            return None
+        return self._calibrated(apply_temperature(table, self.config.class_names, self.temperature.value))
+
+    def _calibrated(self, table: pd.DataFrame) -> Calibration:
+        return calibration_of(table, self.config.class_names, self.config.ordinal)
+
+    @cached_property
+    def thresholds(self) -> Sequence[Threshold]:
+        """Chosen on the validation cases, then applied unchanged."""
+        answers = {on: found for on in self.predictions if (found := self._answers(on)) is not None}
+        if "val" not in answers:
+            return []
+        chosen = {rule: threshold_of(rule, answers["val"]) for rule in SHOWN_RULES}
+        return [
+            Threshold(
+                RULES[rule], value, {} if value is None else {on: apply_threshold(found, value) for on, found in answers.items()}
+            )
+            for rule, value in chosen.items()
+        ]
+
+    def _answers(self, on: str) -> Answers | None:
+        if self.question is None:
+            return None
+        return answers_of(cases_of(self.predictions[on], self.config.class_names, self.config.ordinal), self.question)
+
+    @cached_property
+    def centres(self) -> Mapping[str, Sequence[Subgroup]]:
+        """By part, the metric of :attr:`centre_metric` for all cases and for each centre; parts of one centre are left out."""
+        if self.question is None:
+            return {}
+        metric = subgroup_metrics(self.config.class_names, self.config.ordinal)[self.question.key]
+        return {
+            on: subgroups_of(table, "center", metric, self.config.class_names, self.config.ordinal)
+            for on, table in self.predictions.items()
+            if "center" in table.columns and table["center"].nunique() > 1
+        }
+
+    @property
+    def centre_metric(self) -> str:
+        return f"AUC, {self.question.title}" if self.question else ""
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether this is a history of another tool, of whose model and data nothing else is known."""
+        return self.config.task == "imported"
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether the test films come from centres that training never saw."""
+        return self.split.get("scheme") == "center-holdout"
+
+
+def facts_of(runs: Sequence[RunDir], ask: Ask | None = None) -> list[RunFacts]:
+    """The facts of several runs; runs whose configuration cannot be read are left out."""
+    found = [RunFacts(run, ask(run) if ask else Known()) for run in runs]
+    return [facts for facts in found if _is_readable(facts)]
+
+
+def _is_readable(facts: RunFacts) -> bool:
+    try:
+        return bool(facts.config)
+    except MammoError:
+        return False
+
+
+def read_mapping(run: RunDir, path: Any) -> dict[str, Any]:
+    """A JSON file of a run that may be missing or broken; nothing then."""
+    try:
+        value = read_json(path)
+    except (FileNotFoundError, CorruptRunFile):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------------
+
+
+def value_text(metric: MetricValue | int | None) -> str:
+    """``0.712 (95 % interval 0.65 to 0.77)``; ``undefined`` or ``not recorded``."""
+    if not isinstance(metric, MetricValue):
+        return NOT_RECORDED
+    if metric.value is None:
+        return "undefined" if not metric.method.startswith("hidden") else metric.method
+    interval = interval_text(metric)
+    return f"{metric.value:.3f}" + (f" ({interval})" if interval else "")
+
+
+def interval_text(metric: MetricValue) -> str:
+    return "" if metric.ci_low is None or metric.ci_high is None else f"{metric.ci_low:.3f} to {metric.ci_high:.3f}"
