@@ -2,9 +2,9 @@
 
     python -m bench.analysis [--runs 1000] [--polls 1000]
 
-Goals: 1,000 runs of 100 epochs listed cold in at most 1.0 s and warm in 0.1 s; a 1,000-epoch history read, judged and charted in
-at most 100 ms; 2,000 bootstrap replicates of 3 seeds x 808 films with all headline metrics in at most 3 s; a figure exported in at
-most 1 s after the first; memory flat over 1,000 polls of a growing history.
+Goals: 1,000 runs of 100 epochs listed cold in at most 1.0 s and warm in 0.1 s; a 1,000-epoch history read, judged and charted
+in at most 100 ms; 2,000 bootstrap replicates of 3 seeds x 808 films with all headline metrics in at most 3 s; a figure exported
+in at most 1 s after the first; memory flat over 1,000 polls of a growing history.
 """
 
 from __future__ import annotations

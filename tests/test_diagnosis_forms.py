@@ -111,3 +111,12 @@ def test_a_broken_or_overfitted_run_is_never_healthy_with_its_last_epochs_cut_or
         return
     changed = {f"without_{count}.csv": rows[:-count] for count in (1, 2)} | {"summed.csv": scaled(rows, "train_loss", 437)}
     assert all(verdict(tmp_path, name, csv_of(form)) != "HEALTHY" for name, form in changed.items())
+
+
+def test_without_a_training_loss_no_training_loss_is_said_to_fall(tmp_path):
+    path = tmp_path / "h.csv"
+    rows = [f"{e},{1 - 0.6 * 0.8**e:.4f},{2 * 0.8**e:.4f},{0.4 + 0.03 * e:.3f}" for e in range(1, 9)]
+    path.write_text("epoch,accuracy,val_loss,val_accuracy\n" + "\n".join(rows) + "\n")
+    found = diagnose_path(path)
+    assert found["verdict"] == "TOO_FEW_EPOCHS"
+    assert "training error (1 - accuracy) still fell" in found["headline"]

@@ -612,3 +612,43 @@ def test_a_bad_name_is_refused(tmp_path):
     path = write(tmp_path / "log.csv", table("epoch,loss,val_loss", [(e, LOSS[e], VAL[e]) for e in range(5)]))
     with pytest.raises(MammoError):
         import_history(Workspace(tmp_path / "home"), path, "../elsewhere")
+
+
+UNKNOWN = [(n, 2.0 / n, 2.5 / n, 0.5 + 0.01 * n) for n in range(1, 9)]
+
+
+def test_a_table_of_unknown_names_is_read_once_somebody_says_what_they_mean(tmp_path):
+    rows = "\n".join(",".join(map(str, row)) for row in UNKNOWN)
+    table = tmp_path / "t.csv"
+    table.write_text(f"runde,verlust_a,verlust_b,treffer\n{rows}\n")
+    with pytest.raises(DataError, match="is no training history"):
+        read_foreign_history(table)
+    mapping = {"epoch": "runde", "train_loss": "verlust_a", "val_loss": "verlust_b", "val_acc": "treffer"}
+    history = read_foreign_history(table, mapping)[0]
+    assert [record.val_loss for record in history.records] == [2.5 / n for n in range(1, 9)]
+    assert history.records[-1].val_acc == pytest.approx(0.58)
+
+
+@pytest.mark.parametrize("form", ["records", "lists"])
+def test_json_of_unknown_names_is_read_once_somebody_says_what_they_mean(tmp_path, form):
+    names = ("runde", "verlust_a", "verlust_b", "treffer")
+    records = [dict(zip(names, row, strict=True)) for row in UNKNOWN]
+    lists = {name: [record[name] for record in records] for name in names}
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(records if form == "records" else lists))
+    history = read_foreign_history(path, {"train_loss": "verlust_a", "val_loss": "verlust_b"})[0]
+    assert [record.train_loss for record in history.records] == [2.0 / n for n in range(1, 9)]
+
+
+def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("runde,verlust\n1,2\n2,1\n")
+    with pytest.raises(DataError, match="no column 'loss' .* the file has runde, verlust"):
+        read_foreign_history(table, {"train_loss": "loss"})
+
+
+def test_ultralytics_times_since_the_start_become_times_of_epochs(tmp_path):
+    table = tmp_path / "results.csv"
+    lines = [f"{n},{10 * n},{1 / n},{0.5},{1 / n}" for n in range(1, 6)]
+    table.write_text("epoch,time,train/loss,metrics/accuracy_top1,val/loss\n" + "\n".join(lines) + "\n")
+    assert [record.seconds for record in read_foreign_history(table)[0].records] == [10.0] * 5

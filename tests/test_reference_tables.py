@@ -1,4 +1,4 @@
-"""The printed tables of the two reference systems, made again from their numbers through the importer, verdicts and comparison."""
+"""The printed tables of the two reference systems, made again from their numbers by importer, verdicts and comparison."""
 
 from __future__ import annotations
 

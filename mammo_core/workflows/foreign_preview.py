@@ -95,8 +95,8 @@ def _tables(path: Path) -> list[Table]:
         return []
     text = read_text(path)
     if text.lstrip()[:1] in ("{", "["):
-        return read_json_document(parse_json(text))
-    return read_delimited(path, text)
+        return read_json_document(parse_json(text), any_names=True)
+    return read_delimited(path, text, any_names=True)
 
 
 def parse_mapping(pairs: Iterable[str]) -> dict[str, str]:

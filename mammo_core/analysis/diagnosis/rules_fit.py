@@ -155,6 +155,8 @@ def too_few_data(curves: Curves) -> tuple[dict[str, Value], dict[str, Value]]:
         "train_slope": curves.st, "val_slope": curves.sv, "best_epoch": curves.epoch(curves.b),
         "last_epoch": curves.epoch(curves.size - 1), "planned": curves.context.max_epochs,
     }  # fmt: skip
+    if not np.isfinite(curves.lt).any():
+        evidence["train_error_only"] = True  # the training curve is 1 minus an accuracy or score
     return evidence, {"train_slope_at_most": -limits.falling, "val_slope_beyond": limits.flat_val}
 
 

@@ -132,8 +132,9 @@ def _too_few(e: Mapping[str, Any]) -> str:
     is_last = e.get("best_epoch") == e.get("last_epoch")
     last = "latest" if e.get("so_far") else "last"
     best = f"the best epoch is the {last}" if is_last else "the best is epoch {best_epoch:n}"
+    loss = "training error (1 - accuracy)" if e.get("train_error_only") else "training loss"
     what = (
-        "training loss still fell {train_slope:p} an epoch"
+        f"{loss} still fell {{train_slope:p}} an epoch"
         if e.get("train_slope", 0) < 0
         else "validation loss still fell {val_slope:p} an epoch"
     )

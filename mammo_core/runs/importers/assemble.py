@@ -18,6 +18,8 @@ from mammo_core.runs.schema import EpochRecord
 PERCENT_ABOVE = 1.5
 """An accuracy beyond this is a percentage; 1.5 leaves room for rounding above 1."""
 LOSSES = ("train_loss", "val_loss")
+ULTRALYTICS = "Ultralytics results.csv"
+"""The tool whose ``time`` counts from the start of the run."""
 
 
 def histories_of(table: Table, mapping: Mapping[str, str] | None = None) -> list[ForeignHistory]:
@@ -58,9 +60,23 @@ def _history(table: Table, columns: Columns, label: str) -> ForeignHistory:
     if columns.epoch is None and lines:
         facts.append("The file numbers no epochs; rows are counted from 1.")
     _undefine_validation_gaps(lines)
+    if table.source == ULTRALYTICS:
+        _take_times_apart(lines)
     records = [_record(number, line, scales) for number, line in enumerate(lines, start=1)]
     known = _counted(table.known, columns)
     return ForeignHistory(label or table.label, records, table.source, tuple(facts), known, columns.score_name)
+
+
+def _take_times_apart(lines: Sequence[Line]) -> None:
+    """Seconds since the start of each run become seconds of each epoch."""
+    before, segment = 0.0, None
+    for line in lines:
+        value = line.values.get("seconds")
+        if line.segment != segment:
+            before, segment = 0.0, line.segment
+        if isinstance(value, float):
+            line.values["seconds"] = value - before if value >= before else value
+            before = value
 
 
 def _counted(known: Known, columns: Columns) -> Known:

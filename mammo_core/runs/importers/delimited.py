@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from mammo_core.runs.importers.model import PART, ROW, Row, Table
@@ -21,10 +22,11 @@ HEADER_WITHIN = 60
 """A header further down than this many lines is not looked for."""
 
 
-def read_delimited(path: Path, text: str) -> list[Table]:
+def read_delimited(path: Path, text: str, any_names: bool = False) -> list[Table]:
     """Tables of a text file whose header names at least one known quantity; empty where there is none.
 
-    Several tables come from one file where a different header stands mid-file (Markdown pages, logs of two runs).
+    Several tables come from one file where a different header stands mid-file (Markdown pages, logs of two runs). With
+    ``any_names`` a table whose columns all have unknown names is taken too: somebody else will say what they mean.
     """
     notes: list[str] = []
     lines = _clean(text, notes)
@@ -39,7 +41,19 @@ def read_delimited(path: Path, text: str) -> list[Table]:
         table, index = _table(path, lines, index, separator)
         if table.rows and not _is_prose(table, separator):
             tables.append(replace(table, label=_heading(lines, start) or label, notes=(*notes, *table.notes)))
-    return tables
+    return tables or (_unknown_names(path, lines) if any_names else [])
+
+
+def _unknown_names(path: Path, lines: Sequence[str]) -> list[Table]:
+    """The first line of names that has a line of as many cells below it, at least half of them numbers."""
+    for index, (line, below) in enumerate(pairwise(lines[: HEADER_WITHIN + 1])):
+        for separator in SEPARATORS:
+            names, cells = _cells(line.lstrip("# "), separator), _cells(below, separator)
+            numbers = sum(isinstance(parse_cell(cell), float) for cell in cells)
+            is_header = len(names) >= 2 and not any(isinstance(parse_cell(name), float) for name in names)
+            if is_header and len(names) == len(cells) and 2 * numbers >= len(cells):
+                return [_table(path, lines, index, separator)[0]]
+    return []
 
 
 def _clean(text: str, notes: list[str]) -> list[str]:

@@ -47,7 +47,7 @@ def read_file(path: Path, mapping: Mapping[str, str] | None = None) -> list[Fore
         The file is no history, too large, damaged or of a format that is not read: one sentence says which.
     """
     try:
-        tables = _tables(path)
+        tables = _tables(path, any_names=bool(mapping))
     except OSError as error:
         raise DataError(f"{path.name} cannot be opened ({error.strerror}); expected a readable file.") from error
     histories = [history for table in tables for history in histories_of(table, mapping)]
@@ -71,33 +71,36 @@ def _what_it_is(tables: list[Table]) -> str:
     return f"is a table without curves (columns {', '.join(names)})"
 
 
-def _tables(path: Path) -> list[Table]:
+def _tables(path: Path, any_names: bool) -> list[Table]:
     if is_event_file(path):
         return read_event_files([("", path)], "")
     if path.suffix.lower() in NOT_READ:
         raise refuse(path, f"is {NOT_READ[path.suffix.lower()]}", "")
     if path.suffix.lower() in PICKLES:
-        return [replace(table, source="pickled history") for table in read_json_document(read_pickle(path))]
+        return [replace(table, source="pickled history") for table in read_json_document(read_pickle(path), any_names)]
     text = read_text(path)
     if text.lstrip()[:1] in ("{", "["):
-        return _json_tables(path, text)
-    tables = read_delimited(path, text)
+        return _json_tables(path, text, any_names)
+    tables = read_delimited(path, text, any_names)
     if max((len(table.rows) for table in tables), default=0) < 2:
         logged = read_log(text)
         return logged or tables
     return tables
 
 
-def _json_tables(path: Path, text: str) -> list[Table]:
+def _json_tables(path: Path, text: str, any_names: bool) -> list[Table]:
     try:
-        return read_json_document(parse_json(text))
+        return read_json_document(parse_json(text), any_names)
     except ValueError as error:
         lines = [line for line in text.splitlines() if line.strip()][:MAX_ROWS]
         records, broken = _json_lines(lines)
         if records and broken <= max(1, len(lines) // 20):
             notes = (f"{broken} line(s) that are not JSON were left out.",) if broken else ()
-            return [replace(table, source="JSON lines", notes=(*notes, *table.notes)) for table in read_json_document(records)]
-        tables = read_delimited(path, text)
+            return [
+                replace(table, source="JSON lines", notes=(*notes, *table.notes))
+                for table in read_json_document(records, any_names)
+            ]
+        tables = read_delimited(path, text, any_names)
         if tables:
             return tables
         logged = read_log(text)

@@ -19,13 +19,30 @@ CLASS_KEYS = {"val_recall": "val_recall_", "predicted_share": "predicted_share_"
 NUMBERED = re.compile(r"^(?:epoch|ep|e|round)?[ _-]?(\d{1,6})$", re.I)
 
 
-def read_json_document(document: Any) -> list[Table]:
-    """Tables found in a JSON document, with what it says of the run beside them; empty where there are none."""
+def read_json_document(document: Any, any_names: bool = False) -> list[Table]:
+    """Tables found in a JSON document, with what it says of the run beside them; empty where there are none.
+
+    With ``any_names`` a list of records, or lists of equal length, is taken whatever its names: somebody else will say what they
+    mean.
+    """
     if isinstance(document, Mapping) and isinstance(document.get("log_history"), list):
         return [trainer_state(document)]
     tables = list(_search(document, "", 0))
+    if not tables and any_names:
+        tables = _unknown_names(document)
     known = known_of(document) if isinstance(document, Mapping) else None
     return [replace(table, known=table.known.joined(known)) if known else table for table in tables]
+
+
+def _unknown_names(document: Any) -> list[Table]:
+    if isinstance(document, list) and len(document) > 1 and all(isinstance(item, Mapping) for item in document):
+        rows = [_flat(record) for record in document[:MAX_ROWS]]
+        return [Table(rows, _names(rows), "JSON records", "")]
+    columns = _list_columns(document) if isinstance(document, Mapping) else {}
+    if len(columns) < 2 or len({len(values) for values in columns.values()}) > 1:
+        return []
+    rows = [_flat(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)][:MAX_ROWS]
+    return [Table(rows, _names(rows), "JSON lists", "")]
 
 
 def _search(value: Any, label: str, level: int) -> Iterable[Table]:
