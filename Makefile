@@ -26,6 +26,7 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(RUN) -m bench.demo
 	$(RUN) -m bench.pages
+	$(RUN) -m bench.analysis
 
 $(VENV)/.app: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)

@@ -31,6 +31,8 @@ from mammo_core.report.charts import (
     seed_curves,
     train_figure,
 )
+from mammo_core.report.charts_compare import difference_chart
+from mammo_core.report.figures import FigureSize, draw_figure
 from mammo_core.report.panels import spread_apart
 from mammo_core.report.spec import Chart
 from mammo_core.runs.history import history_frame
@@ -237,6 +239,27 @@ def test_undefined_numbers_are_null_in_the_data_and_break_the_line():
     frame = history_frame([EpochRecord(epoch=1, val_loss=1.0), EpochRecord(epoch=2), EpochRecord(epoch=3, val_loss=0.5)])
     values = [row["value"] for row in rows(spec_of(loss_chart(frame))) if row.get("series") == "validation"]
     assert values == [1.0, None, 0.5] * 2, "line and markers"
+
+
+def test_in_a_single_column_the_plot_keeps_its_width_under_long_names(frame):
+    groups = {f"a_rather_long_experiment_name_{letter}": {"x": frame, "y": frame} for letter in "ab"}
+    cell = {"values": [0.7, 0.8], "mean": 0.75, "ci_low": 0.6, "ci_high": 0.9}
+    entries = [{"name": name, "metrics": {"accuracy": cell}} for name in groups]
+    test = {"a": "a", "b": "b", "metric": "accuracy", "difference": 0.1, "ci_low": 0.0, "ci_high": 0.2}
+    widths: dict[str, list[int]] = {}
+    for name, build in {
+        "curves": lambda width: group_curves(groups, "val_loss", CurveView(title="Loss", width=width)),
+        "dots": lambda width: metric_dots(entries, ["accuracy"], width),
+        "differences": lambda width: difference_chart([test], width),
+    }.items():
+        widths[name] = []
+
+        def noted(width, name=name, build=build):
+            widths[name].append(width)
+            return build(width)
+
+        draw_figure(noted, ("svg",), FigureSize("single"))
+    assert all(drawn[-1] > 150 for drawn in widths.values()), widths  # of 241 points
 
 
 def test_curves_without_values_say_so_instead_of_failing():

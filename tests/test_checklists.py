@@ -9,7 +9,7 @@ import pytest
 from make_runs import write_experiment, write_run
 from mammo_core.report.checklist_results import looks
 from mammo_core.report.checklists import CHECKLISTS, NAMES, checklist_document, checklist_rows
-from mammo_core.report.run_facts import NOT_RECORDED, Known, RunFacts, facts_of
+from mammo_core.report.run_facts import NOT_RECORDED, Known, RunFacts
 from mammo_core.storage import read_json, write_json, write_yaml
 
 DATASET = {
@@ -31,7 +31,7 @@ def study(tmp_path_factory):
         proof = {"duplicates_checked": True, "patients_shared": 0, "films_unplaced": 5}
         write_json(run.split_record, record | {"center_counts": counts, "proof": proof, "ratios": [0.7, 0.15, 0.15]})
     write_json(runs[0].test_looks_file, [{"at": 1.0}])
-    return facts_of(runs, lambda run: Known(DATASET, 7, 3_412_344))
+    return [RunFacts(run, Known(DATASET, 7, 3_412_344)) for run in runs]
 
 
 def answers(study, name="claim_2024"):

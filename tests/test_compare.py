@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from make_runs import LESION, write_experiment, write_run
-from mammo_core.analysis.compare import compare, mean_curves
+from mammo_core.analysis.compare import compare
 from mammo_core.analysis.resampling import difference, group_interval, resample_tables
 from mammo_core.errors import MammoError
 from mammo_core.runs.importers import import_history
@@ -267,15 +267,6 @@ def test_nothing_to_compare_is_an_error_that_says_why(tmp_path):
     going = write_run(tmp_path / "e" / "seed_7", seed=7, state="failed", epochs_run=1)
     with pytest.raises(MammoError, match="failed at epoch 1 of 5"):
         compare({"e": [going]})
-
-
-def test_mean_curves_show_how_many_runs_reach_each_epoch(tmp_path):
-    runs = write_experiment(tmp_path / "e", seeds=(1, 2))
-    runs.append(write_run(tmp_path / "e" / "seed_3", seed=3, epochs_run=3))
-    curve = mean_curves(runs, "val_loss")
-    assert curve["n"].tolist() == [3, 3, 3, 2, 2]
-    first = [run.history()[0].val_loss for run in runs]
-    assert (curve["mean"][0], curve["sd"][0]) == pytest.approx((np.mean(first), np.std(first, ddof=1)))
 
 
 # ---- the tests themselves -----------------------------------------------------------------------------------------------------

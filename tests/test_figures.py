@@ -20,7 +20,6 @@ from mammo_core.report.figures import (
     draw_figure,
     export,
     export_all,
-    figure_data_csv,
     specification,
 )
 from mammo_core.report.pdf_bytes import canonical, read_objects
@@ -195,12 +194,6 @@ def test_a_history_of_thousands_of_epochs_can_be_exported():
     records = [EpochRecord(epoch=e, train_loss=1 / e, val_loss=2 / e) for e in range(1, 3001)]
     lines = re.findall(rb' d="(M[^"]+)"', export(loss_chart(history_frame(records)), "svg"))
     assert max(line.count(b"L") for line in lines) == 2999
-
-
-def test_data_behind_a_figure_is_csv(frame):
-    text = figure_data_csv(frame).decode()
-    assert text.splitlines()[0].startswith("epoch,train_loss,train_acc,val_loss")
-    assert len(text.splitlines()) == len(frame) + 1
 
 
 # ---- layers ---------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ from mammo_core.analysis.pair_tests import holm, probability_of_superiority, wel
 from mammo_core.analysis.resampling import Resampled, difference, group_interval, resample
 from mammo_core.analysis.variance import describe, is_lower_better, mean_curve, metric_names
 from mammo_core.errors import DataError, MammoError
-from mammo_core.runs.history import history_frame
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import RESEARCH_ONLY
 
@@ -94,11 +93,6 @@ def compare(groups: Mapping[str, Sequence[RunDir]], on: str = "val") -> dict[str
         "curves": {group.name: _curves(group) for group in usable},
         "notice": RESEARCH_ONLY,
     }
-
-
-def mean_curves(runs: Sequence[RunDir], column: str) -> pd.DataFrame:
-    """``epoch, mean, sd, n`` of one history column over runs, joined on the integer epoch; ``sd`` is NaN where n < 2."""
-    return mean_curve([history_frame(run.history()) for run in runs], column)
 
 
 def _resample_all(groups: Sequence[Group]) -> tuple[dict[str, Resampled], list[str]]:

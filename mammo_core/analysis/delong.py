@@ -66,13 +66,6 @@ def compare_aucs(positive: Booleans, scores_a: Floats, scores_b: Floats, patient
     return AucDifference(auc_a, auc_b, difference, se, difference - Z_95 * se, difference + Z_95 * se, p)
 
 
-def auc_standard_error(positive: Booleans, scores: Floats, patients: Sequence[str]) -> float | None:
-    """Standard error of one area, clustered by patient; ``None`` where every replicate of it would be the same."""
-    won, lost = placements(positive, scores)
-    variance = _clustered_variance(won, lost, positive, patients)
-    return math.sqrt(variance) if variance > 1e-18 else None
-
-
 def placements(positive: Booleans, scores: Floats) -> tuple[Floats, Floats]:
     """For each positive the share of negatives below it, for each negative the share of positives above it; ties count half.
 

@@ -44,18 +44,6 @@ def recalls(confusion: Floats) -> Floats:
     return ratio(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-1))
 
 
-def precisions(confusion: Floats) -> Floats:
-    """Positive predictive value of each class, shape ``(..., K)``, NaN for a class never predicted."""
-    return ratio(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-2))
-
-
-def specificities(confusion: Floats) -> Floats:
-    """Share of the other classes' cases that were not called this class, shape ``(..., K)``."""
-    others = confusion.sum(axis=(-2, -1))[..., None] - confusion.sum(axis=-1)
-    false_alarms = confusion.sum(axis=-2) - np.diagonal(confusion, axis1=-2, axis2=-1)
-    return ratio(others - false_alarms, others)
-
-
 def f1_scores(confusion: Floats) -> Floats:
     """``2 TP / (2 TP + FP + FN)`` of each class, shape ``(..., K)``, NaN where the class neither occurs nor is predicted."""
     return ratio(2 * np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-1) + confusion.sum(axis=-2))

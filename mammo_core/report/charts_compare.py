@@ -11,12 +11,15 @@ import pandas as pd
 
 from mammo_core.analysis.answers import metric_title
 from mammo_core.analysis.variance import describe, mean_curve
-from mammo_core.report.panels import Panel, Series, end_names, hover, value_range
+from mammo_core.report.panels import Panel, Series, end_names, hover, names_above, value_range
 from mammo_core.report.spec import Chart, Spec, at, by_series, category, layered, number, records, rows, tooltip
 from mammo_core.report.theme import DASHES, run_colours
 from mammo_core.runs.schema import HEADLINE_METRICS
 
 Frames = Mapping[str, pd.DataFrame]
+
+NARROW = 260
+"""Below this width of a plot (a single column) names stand above what they name; beside it they would leave no plot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,8 @@ def group_curves(groups: Mapping[str, Frames], column: str, view: CurveView) -> 
         parts += [_member(one, frame, column, panel) for frame in members[one.column]] if view.members else []
     parts += [_mean(one, tables[one.column], panel) for one in series]  # above all members
     joined = _joined(tables)
-    parts += [*end_names(series, joined, panel), hover(series, joined, panel)]
+    names = names_above(series) if view.width < NARROW else end_names(series, joined, panel)
+    parts += [*names, hover(series, joined, panel)]
     return Chart(layered(parts, view.width, view.height, description=curves_finding(tables, view.title)))
 
 
@@ -145,7 +149,7 @@ def _dot_panel(groups: Sequence[Mapping[str, Any]], metric: str, width: int) -> 
     found = {str(group["name"]): group["metrics"].get(metric, {"values": []}) for group in groups}
     title, order, colours = metric_title(metric), list(found), run_colours(list(found))
     dots = [{"group": n, "value": v} for n, cell in found.items() for v in cell["values"] if v is not None]
-    means = [
+    means: list[dict[str, Any]] = [
         {
             "group": n,
             "value": cell["mean"],
@@ -158,27 +162,44 @@ def _dot_panel(groups: Sequence[Mapping[str, Any]], metric: str, width: int) -> 
     ]
     ends = [dot["value"] for dot in dots] + [mean[end] for mean in means for end in ("low", "high") if mean[end] is not None]
     scale = {"domain": list(value_range(ends, least_span=0.02)), "nice": False, "zero": False}
-    quiet = {"ticks": False, "domain": False, "grid": True, "minExtent": 0, "maxExtent": 160}
-    place = {
+    place: Spec = {
         "x": number("value", title=title, scale=scale),
-        "y": category("group", sort=order, title=None, axis=quiet),
+        "y": _rows("group", order, width),
         "color": by_series(order, [colours[name] for name in order], "group"),
         "tooltip": tooltip(("group", "Group", ""), ("value", title, ".4f")),
     }
     intervals = records(mean for mean in means if mean["low"] is not None)
-    words = {"type": "text", "style": "label", "align": "left", "baseline": "middle", "dx": 8}
     ring = {"type": "point", "style": "open-dot", "filled": False}
+    row = 36 if width < NARROW else 30  # pixels
     parts: list[Spec] = [
         {
             "data": intervals,
             "mark": {"type": "rule", "style": "interval", "clip": True},
             "encoding": {**place, "x": number("low", title=title, scale=scale), "x2": {"field": "high"}},
         },
-        {"data": records(dots), "mark": ring, "encoding": {**place, "yOffset": at(4)}},
+        {"data": records(dots), "mark": ring, "encoding": {**place, "yOffset": at(0.87 * row if width < NARROW else 4)}},
         {"data": records(means), "mark": {"type": "point", "shape": "diamond", "style": "mean-dot"}, "encoding": place},
-        {"data": records(means), "mark": words, "encoding": {"x": at(width), "y": place["y"], "text": category("text")}},
+        _row_words(means, "group", place["y"], width),
     ]
-    return layered(parts, width, max(1, len(order)) * 30)
+    return layered(parts, width, max(1, len(order)) * row)
+
+
+def _rows(field: str, order: Sequence[str], width: int) -> Spec:
+    """One row a name; the names stand left of the plot where there is room."""
+    axis = {"ticks": False, "domain": False, "grid": True, "minExtent": 0, "maxExtent": 260, "labelLimit": 250}
+    return category(field, sort=list(order), title=None, axis=axis | ({"labels": False} if width < NARROW else {}))
+
+
+def _row_words(entries: Sequence[Mapping[str, Any]], field: str, y: Spec, width: int) -> Spec:
+    """The numbers of each row: right of the plot, or above the row behind its name."""
+    mark = {"type": "text", "style": "label", "align": "left", "baseline": "middle"}
+    if width >= NARROW:
+        return {
+            "data": records(entries), "mark": mark | {"dx": 8},
+            "encoding": {"x": at(width), "y": y, "text": category("text")},
+        }  # fmt: skip
+    named = [{**entry, "text": f"{entry[field]}  {entry['text']}"} for entry in entries]
+    return {"data": records(named), "mark": mark | {"dy": -10}, "encoding": {"x": at(0), "y": y, "text": category("text")}}
 
 
 def dots_finding(groups: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> str:
@@ -201,7 +222,7 @@ def difference_chart(tests: Sequence[Mapping[str, Any]], width: int = 300) -> Ch
     """
     drawn = [test for test in tests if test["difference"] is not None and test["ci_low"] is not None]
     several = len({(test["a"], test["b"]) for test in drawn}) > 1
-    table = [
+    table: list[dict[str, Any]] = [
         {
             "row": f"{test['a']} - {test['b']}: {metric_title(test['metric'])}" if several else metric_title(test["metric"]),
             "value": test["difference"],
@@ -215,14 +236,12 @@ def difference_chart(tests: Sequence[Mapping[str, Any]], width: int = 300) -> Ch
     ends = [entry[key] for entry in table for key in ("low", "high")] + [0.0]
     scale = {"domain": list(value_range(ends, least_span=0.02)), "nice": False, "zero": False}
     title = f"{drawn[0]['a']} - {drawn[0]['b']}" if drawn and not several else "Difference"
-    quiet = {"ticks": False, "domain": False, "grid": True, "minExtent": 0, "maxExtent": 260, "labelLimit": 250}
-    place = {
+    place: Spec = {
         "x": number("value", title=title, scale=scale),
-        "y": category("row", sort=[str(entry["row"]) for entry in table], title=None, axis=quiet),
+        "y": _rows("row", [str(entry["row"]) for entry in table], width),
         "tooltip": tooltip(("row", "Metric", ""), ("text", "Difference (95 %)", "")),
     }
     colour = run_colours(["difference"])["difference"]
-    words = {"type": "text", "style": "label", "align": "left", "baseline": "middle", "dx": 8}
     dot = {"type": "point", "style": "mean-dot", "color": colour}
     parts: list[Spec] = [
         {"data": records([{"zero": 0.0}]), "mark": {"type": "rule", "style": "guide"}, "encoding": {"x": number("zero")}},
@@ -237,7 +256,7 @@ def difference_chart(tests: Sequence[Mapping[str, Any]], width: int = 300) -> Ch
             "mark": {**dot, "style": "open-dot", "filled": False},
             "encoding": place,
         },
-        {"data": records(table), "mark": words, "encoding": {"x": at(width), "y": place["y"], "text": category("text")}},
+        _row_words(table, "row", place["y"], width),
     ]
     return Chart(layered(parts, width, max(1, len(table)) * 26, description=difference_finding(drawn)))
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pandas as pd
 import vl_convert
 
 from mammo_core.errors import ConfigError, MammoError
@@ -17,7 +16,6 @@ from mammo_core.report.hover import HOVER
 from mammo_core.report.pdf_bytes import canonical
 from mammo_core.report.spec import VEGALITE_VERSION, Chart, Config, Spec
 from mammo_core.report.svg_layers import without_needless_layers
-from mammo_core.report.tables import safe_csv
 from mammo_core.report.theme import STYLES, StyleName, theme_config
 
 Format = Literal["png", "svg", "pdf"]
@@ -227,8 +225,3 @@ def _without_hover(part: Any) -> Any:
 
 def _is_hover(part: Any) -> bool:
     return isinstance(part, dict) and str(part.get("name", "")).startswith(HOVER) and "mark" in part
-
-
-def figure_data_csv(frame: pd.DataFrame) -> bytes:
-    """The numbers behind a figure as CSV, safe to open in a spreadsheet."""
-    return safe_csv(frame)

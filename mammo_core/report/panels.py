@@ -296,6 +296,11 @@ def end_names(series: Sequence[Series], frame: pd.DataFrame, panel: Panel, at_fo
     return [part for one, place in zip(series, places, strict=True) for part in _end_name(one, place, panel.width)]
 
 
+def names_above(series: Sequence[Series]) -> list[Spec]:
+    """The series' names in rows above the plot, for plots that are too narrow to have them beside."""
+    return [part for row, one in enumerate(reversed(series)) for part in _end_name(one, -LABEL_GAP * (row + 0.7), -5)]
+
+
 def _end_name(series: Series, place: float, edge: float, style: str = "series") -> list[Spec]:
     start, end = edge + 5, edge + 5 + SWATCH
     data, look = records([{"name": series.name}]), {"color": series.colour, "clip": False}

@@ -18,7 +18,7 @@ from mammo_core.analysis.questions import Answers, Question, answers_of, questio
 from mammo_core.analysis.subgroups import Subgroup, subgroup_metrics, subgroups_of
 from mammo_core.analysis.temperature import Temperature, fit_temperature
 from mammo_core.config import TrainConfig
-from mammo_core.errors import CorruptRunFile, MammoError
+from mammo_core.errors import CorruptRunFile
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import MetricsFile, MetricValue, Summary
 from mammo_core.storage import read_json
@@ -184,19 +184,6 @@ class RunFacts:
     def is_held_out(self) -> bool:
         """Whether the test films come from centres that training never saw."""
         return self.split.get("scheme") == "center-holdout"
-
-
-def facts_of(runs: Sequence[RunDir], ask: Ask | None = None) -> list[RunFacts]:
-    """The facts of several runs; runs whose configuration cannot be read are left out."""
-    found = [RunFacts(run, ask(run) if ask else Known()) for run in runs]
-    return [facts for facts in found if _is_readable(facts)]
-
-
-def _is_readable(facts: RunFacts) -> bool:
-    try:
-        return bool(facts.config)
-    except MammoError:
-        return False
 
 
 def read_mapping(run: RunDir, path: Any) -> dict[str, Any]:

@@ -26,12 +26,12 @@ REQUIRE = "MAMMOTRACE_REQUIRE_BROWSER"
 START_SECONDS = 60
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Workspace:
     return open_workspace(tmp_path_factory.mktemp("browser") / "runs")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def app_url(home: Workspace) -> Iterator[str]:
     """The address of the running app; it and every training it started are ended afterwards."""
     with socket.socket() as free:

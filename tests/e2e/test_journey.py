@@ -104,8 +104,19 @@ def test_a_user_goes_from_demo_films_to_a_figure_for_paper(page, app_url, home, 
     _no_crash(page)
     _picture(page, screenshots, "compare")
 
+    _evaluate(page, screenshots)
     _see_a_map(page, screenshots)
     _predict(page, screenshots, tmp_path, run)
+
+
+def _evaluate(page: Page, screenshots) -> None:
+    _open(page, "Evaluate", "Evaluate")
+    for view in ("Ranking", "Calibration", "Threshold", "Subgroups", "Mistakes", "Overview"):
+        page.get_by_role("button", name=view, exact=True).or_(page.get_by_role("radio", name=view, exact=True)).first.click()
+        _settled(page)
+        _no_crash(page)
+        if view == "Threshold":
+            _picture(page, screenshots, "evaluate_threshold")
 
 
 def _see_a_map(page: Page, screenshots) -> None:
