@@ -146,3 +146,15 @@ def test_training_exits_75_while_the_slot_is_taken(home):
     run = write_run(home.experiments / "waiting" / "seed_1", state="queued", epochs_run=0, with_predictions=False)
     with lock_of(home.slot_lock).acquire():
         assert run_command(home.home, "train", "--run-dir", str(run.path)).returncode == 75
+
+
+def test_imported_histories_are_compared_by_name_and_a_wrong_part_is_wrong_usage(home, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("epoch,loss,val_loss,val_accuracy\n" + "".join(f"{e},{1 / e},{1.2 / e},{0.5 + e / 50}\n" for e in range(1, 9)))
+    taken = run_command(home.home, "import-history", str(log), "--name", "keras")
+    assert taken.returncode == 0, taken.stderr
+    done = run_command(home.home, "compare", "keras", "--json")
+    assert json.loads(done.stdout)["groups"][0]["metrics"]["accuracy"]["values"] == [0.66]
+    wrong = run_command(home.home, "compare", "density", "--on", "foo")
+    assert wrong.returncode == 2
+    assert "expected val or test" in " ".join(wrong.stderr.split())

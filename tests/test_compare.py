@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,14 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from make_runs import LESION, write_experiment, write_run
 from mammo_core.analysis.compare import compare
-from mammo_core.analysis.resampling import difference, group_interval, resample_tables
-from mammo_core.errors import MammoError
+from mammo_core.analysis.groups import Repetition
+from mammo_core.analysis.resampling import difference, group_interval, resample_passes
+from mammo_core.errors import ConfigError, MammoError
 from mammo_core.runs.importers import import_history
-from mammo_core.runs.run_dir import list_runs
+from mammo_core.runs.run_dir import RunDir, list_runs
 from mammo_core.runs.schema import HEADLINE_METRICS
 from mammo_core.settings import Workspace
+from mammo_core.storage import read_json, write_json
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def test_a_clear_difference_on_few_seeds_is_a_description_and_names_the_better_o
     result = compare({name: experiments[name] for name in ("plain", "better")})
     assert result["primary_metric"] == "kappa_quadratic"
     assert result["answer"].startswith("better is ahead of plain in Kappa (quadratic) by ")
-    assert "fewer than 5 runs" in result["answer"]
+    assert "with 3 runs each, take it as a description" in result["answer"]
     assert [entry["setting"] for entry in result["config_differences"]] == ["arch"]
 
 
@@ -85,7 +88,6 @@ def test_other_films_get_a_warning_and_no_paired_test(experiments):
     result = compare({name: experiments[name] for name in ("plain", "elsewhere")})
     assert not any(test["paired"] for test in result["tests"])
     assert any("not measured on the same films" in warning for warning in result["warnings"])
-    assert any("different splits" in warning for warning in result["warnings"])
 
 
 def test_other_classes_are_never_tested_against_each_other(experiments, tmp_path):
@@ -143,23 +145,34 @@ def test_three_single_models_get_one_test_for_all_of_them(experiments):
     assert [test["test"] for test in result["further_tests"]].count("cochran_q") == 1
 
 
-def folds(folder, **options):
-    return [write_run(folder / f"seed_42_fold_{fold}", fold=fold, patients=90, **options) for fold in (1, 2, 3)]
+def folds(folder, seed=42, **options):
+    options = {"patients": 90} | options
+    return [write_run(folder / f"seed_{seed}_fold_{fold}", seed=seed, fold=fold, **options) for fold in (1, 2, 3)]
 
 
-def test_folds_are_joined_so_that_every_film_is_judged_once(tmp_path):
+def test_folds_judge_every_film_once_and_their_interval_belongs_to_the_mean_that_is_shown(tmp_path):
     result = compare({"a": folds(tmp_path / "a"), "b": folds(tmp_path / "b", skill=0.4, config={"arch": "resnet18"})})
     group = result["groups"][0]
-    tables = [run.predictions("val") for run in folds(tmp_path / "again" / "a")]
-    joined = pd.concat(tables)
+    joined = pd.concat([run.predictions("val") for run in folds(tmp_path / "again" / "a")])
+    entry = group["metrics"]["accuracy"]
     assert (group["kind"], group["n"]) == ("folds", 3)
-    assert group["metrics"]["accuracy"]["films"]["value"] == pytest.approx((joined["y_true"] == joined["y_pred"]).mean())
+    assert entry["films"]["value"] == pytest.approx(entry["mean"])
+    assert entry["pooled"]["value"] == pytest.approx((joined["y_true"] == joined["y_pred"]).mean())
     assert all(test["paired"] and test["films"] == len(joined) for test in result["tests"])
+    assert all("training chance is not in it" in test["method"] for test in result["tests"])
     corrected = next(t for t in result["further_tests"] if t["test"] == "nadeau_bengio" and t["metric"] == "accuracy")
-    one, two = (np.array(entry["metrics"]["accuracy"]["values"]) for entry in result["groups"])
+    one, two = (np.array(found["metrics"]["accuracy"]["values"]) for found in result["groups"])
     assert corrected["difference"] == pytest.approx((one - two).mean())
     assert corrected["df"] == 2
-    assert any("out-of-fold" in warning for warning in result["warnings"])
+
+
+def test_one_pass_over_the_folds_is_never_called_better_however_clear(tmp_path):
+    strong = folds(tmp_path / "strong", patients=300, skill=2.0)
+    weak = folds(tmp_path / "weak", patients=300, skill=0.1, config={"arch": "resnet18"})
+    result = compare({"strong": strong, "weak": weak})
+    assert "one pass over the folds each, take it as a description" in result["answer"]
+    primary = next(test for test in result["tests"] if test["family"] == "primary")
+    assert f"by {primary['difference']:.3f}" in result["answer"]
 
 
 def test_the_interval_of_a_mean_over_folds_is_stretched_for_what_they_share(tmp_path):
@@ -169,11 +182,76 @@ def test_the_interval_of_a_mean_over_folds_is_stretched_for_what_they_share(tmp_
     assert "Nadeau" in entry["method"]
 
 
-def test_a_missing_fold_takes_the_joined_number_away_and_says_so(tmp_path):
-    runs = folds(tmp_path / "a") + [write_run(tmp_path / "a" / "seed_43_fold_1", seed=43, fold=1, patients=90)]
-    result = compare({"a": runs})
+def test_a_missing_fold_is_named_and_takes_the_interval_over_patients_away(tmp_path):
+    runs = folds(tmp_path / "a")
+    record = read_json(runs[0].split_record) | {"folds": 3}
+    for run in runs:
+        write_json(run.split_record, record)
+    result = compare({"a": runs[:2]})
     assert result["groups"][0]["metrics"]["accuracy"]["films"] is None
-    assert any("a fold is missing" in warning for warning in result["warnings"])
+    assert any("fold 3 of 3 is missing for seed 42" in warning for warning in result["warnings"])
+    mixed = compare({"a": [*runs, write_run(tmp_path / "a" / "seed_7", seed=7)]})
+    assert any("mixes folds with whole trainings" in warning for warning in mixed["warnings"])
+
+
+def test_folds_on_test_films_are_models_of_their_own(tmp_path):
+    a, b = folds(tmp_path / "a", with_test=True), folds(tmp_path / "b", with_test=True, skill=0.5, config={"arch": "x"})
+    result = compare({"a": a, "b": b}, on="test")
+    found = [test for test in result["further_tests"] if test["test"] == "mcnemar"]
+    assert [test["models"] for test in found] == [f"seed 42, fold {n} against seed 42, fold {n}" for n in (1, 2, 3)]
+    right = [[(t["y_true"] == t["y_pred"]).to_numpy() for t in (run.predictions("test") for run in runs)] for runs in (a, b)]
+    assert [test["only_a"] for test in found] == [int((x & ~y).sum()) for x, y in zip(*right, strict=True)]
+
+
+def test_a_group_with_mixed_splits_does_not_take_the_others_down(tmp_path, experiments):
+    mixed = [write_run(tmp_path / "mix" / f"seed_{n}", seed=n, split_seed=n, patients=100) for n in (1, 2)]
+    result = compare({"mix": mixed, "plain": experiments["plain"]})
+    assert [group["n"] for group in result["groups"]] == [2, 3]
+    assert any("mix: its runs used different splits" in warning for warning in result["warnings"])
+    assert any("mix cannot be resampled" in warning for warning in result["warnings"])
+
+
+def test_copies_of_runs_add_nothing_whatever_their_folder(tmp_path, experiments):
+    for run in experiments["plain"]:
+        shutil.copytree(run.path, tmp_path / "copy" / run.name)
+    copies = [RunDir(tmp_path / "copy" / run.name) for run in experiments["plain"]]
+    group = compare({"plain": [*experiments["plain"], *copies]})["groups"][0]
+    assert group["n"] == 3
+    assert all("a copy: its predictions are those of" in entry["reason"] for entry in group["left_out"])
+    both = compare({"plain": experiments["plain"], "copy": copies})
+    assert sum("stands in more than one group" in warning for warning in both["warnings"]) == 3
+
+
+def test_the_order_in_which_runs_are_named_changes_nothing(experiments):
+    forth = compare({"a": experiments["plain"], "b": experiments["better"]})["tests"]
+    back = compare({"a": experiments["plain"][::-1], "b": experiments["better"]})["tests"]
+    assert [(t["ci_low"], t["ci_high"]) for t in forth] == [(t["ci_low"], t["ci_high"]) for t in back]
+
+
+def test_no_gap_is_taken_between_unlike_tasks(tmp_path):
+    density = write_experiment(tmp_path / "density")
+    lesion = write_experiment(tmp_path / "lesion", class_names=LESION, holdout=("3",))
+    assert compare({"density": density, "lesion": lesion})["split_gaps"] == []
+
+
+def test_a_part_that_no_split_has_is_refused(experiments):
+    with pytest.raises(ConfigError, match="expected val or test"):
+        compare({"plain": experiments["plain"]}, on="foo")
+
+
+def test_what_a_pair_could_have_shown_comes_from_its_own_interval():
+    """A true difference of that size is found in about four of five tries."""
+    generator = np.random.default_rng(5)
+    truth = np.arange(200) % 2
+
+    def arm(share):
+        tables = coin_tables(generator, 5, truth, share)
+        return resample_passes([Repetition(n, None, (table,)) for n, table in enumerate(tables)], ["x", "y"], 120)
+
+    widths = [difference(arm(0.7), arm(0.7), "accuracy") for _ in range(8)]
+    visible = 2.8 * np.mean([test["ci_high"] - test["ci_low"] for test in widths]) / 3.92
+    seen = sum(difference(arm(0.7 + visible), arm(0.7), "accuracy")["ci_low"] > 0 for _ in range(40))
+    assert 0.65 <= seen / 40 <= 0.98
 
 
 def test_the_gap_to_a_held_out_centre_is_taken_on_test_films_and_names_the_centre(tmp_path):
@@ -181,18 +259,18 @@ def test_the_gap_to_a_held_out_centre_is_taken_on_test_films_and_names_the_centr
     mixed = write_experiment(tmp_path / "mixed", **options)
     held = write_experiment(tmp_path / "held", skill=0.5, holdout=("3",), **options)
     result = compare({"mixed": mixed, "held": held}, on="test")
-    gap = result["split_gap"]
+    (gap,) = result["split_gaps"]
     assert (gap["mixed"], gap["held_out"], gap["centers"]) == ("mixed", "held", ["3"])
     assert gap["gap"]["difference"] > 0
     assert gap["gap"]["ci_low"] is not None
-    on_val = compare({"mixed": mixed, "held": held})["split_gap"]
+    (on_val,) = compare({"mixed": mixed, "held": held})["split_gaps"]
     assert any("says nothing about the held-out centre(s) 3" in warning for warning in on_val["warnings"])
 
 
 def test_a_gap_between_unlike_settings_is_not_laid_at_the_split(tmp_path):
     mixed = write_experiment(tmp_path / "mixed", with_test=True)
     held = write_experiment(tmp_path / "held", holdout=("3",), with_test=True, config={"arch": "resnet18", "batch_size": 8})
-    warnings = compare({"mixed": mixed, "held": held}, on="test")["split_gap"]["warnings"]
+    warnings = compare({"mixed": mixed, "held": held}, on="test")["split_gaps"][0]["warnings"]
     assert any("differ in more than the split (arch, batch_size)" in warning for warning in warnings)
 
 
@@ -218,8 +296,9 @@ def test_runs_of_another_tool_take_part_with_the_numbers_of_their_history(tmp_pa
     assert result["primary_metric"] == "accuracy"
     assert [group["metrics"]["accuracy"]["values"] for group in result["groups"]] == [[0.6], [0.5]]
     assert result["answer"] == (
-        "one is ahead of two in Accuracy by 0.100; nothing here can tell whether that is more than chance."
+        "What classes and films one, two was judged on is not known here, so none of the groups is ahead of another."
     )
+    assert result["tests"] == result["further_tests"] == []
     assert any("trained by another tool" in warning for warning in result["warnings"])
 
 
@@ -229,8 +308,9 @@ def experiment_runs_of(workspace, name):
 
 def test_what_so_many_runs_can_show_is_said_with_numbers(experiments):
     text = compare({"plain": experiments["plain"]})["visibility"][0]["text"]
-    assert text.startswith("plain: with 3 runs a side")
-    assert "can be seen" in text
+    assert text.startswith("plain: by training chance alone")
+    pair = compare({name: experiments[name] for name in ("plain", "better")})["visibility"][0]
+    assert pair["text"].startswith("plain against better: with these runs and patients only true differences")
 
 
 def test_unfinished_runs_are_left_out_visibly(experiments, tmp_path):
@@ -272,11 +352,11 @@ def test_nothing_to_compare_is_an_error_that_says_why(tmp_path):
 # ---- the tests themselves -----------------------------------------------------------------------------------------------------
 
 
-def coin_tables(generator: np.random.Generator, runs: int, truth: np.ndarray) -> list[pd.DataFrame]:
-    """Runs that are right with chance 0.7, independent of each other."""
+def coin_tables(generator: np.random.Generator, runs: int, truth: np.ndarray, share: float = 0.7) -> list[pd.DataFrame]:
+    """Runs that are right with chance ``share``, independent of each other."""
     tables = []
     for _ in range(runs):
-        right = generator.random(len(truth)) < 0.7
+        right = generator.random(len(truth)) < share
         predicted = np.where(right, truth, 1 - truth)
         sure = np.where(predicted == 1, 0.8, 0.2)
         tables.append(
@@ -295,7 +375,8 @@ def coin_tables(generator: np.random.Generator, runs: int, truth: np.ndarray) ->
 
 
 def coins(generator: np.random.Generator, runs: int, truth: np.ndarray, replicates: int = 150):
-    return resample_tables(coin_tables(generator, runs, truth), list(range(runs)), ["x", "y"], replicates)
+    passes = [Repetition(seed, None, (table,)) for seed, table in enumerate(coin_tables(generator, runs, truth))]
+    return resample_passes(passes, ["x", "y"], replicates)
 
 
 def test_equal_groups_are_called_different_about_as_rarely_as_the_level_says():
@@ -317,9 +398,8 @@ def test_the_interval_of_a_group_covers_the_truth_about_as_often_as_it_says():
 def test_groups_with_the_same_patients_get_the_same_draws_and_others_do_not():
     truth = np.arange(40) % 2
     tables = coin_tables(np.random.default_rng(0), 1, truth)
-    one = resample_tables(tables, [1], ["x", "y"], 50)
-    shuffled = resample_tables([tables[0].sample(frac=1, random_state=1)], [1], ["x", "y"], 50)
-    renamed = resample_tables([tables[0].assign(patient_id=lambda t: "q" + t["patient_id"])], [1], ["x", "y"], 50)
+    others = [tables[0], tables[0].sample(frac=1, random_state=1), tables[0].assign(patient_id=lambda t: "q" + t["patient_id"])]
+    one, shuffled, renamed = (resample_passes([Repetition(1, None, (table,))], ["x", "y"], 50) for table in others)
     assert one.values["accuracy"] == pytest.approx(shuffled.values["accuracy"])
     assert np.corrcoef(one.values["accuracy"][0, 1:], renamed.values["accuracy"][0, 1:])[0, 1] < 0.5
 

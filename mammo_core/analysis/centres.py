@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from mammo_core.analysis.groups import Group
-from mammo_core.analysis.resampling import Resampled, difference, group_interval, resample_tables
-from mammo_core.errors import DataError
+from mammo_core.analysis.groups import Group, Repetition
+from mammo_core.analysis.resampling import Resampled, difference, group_interval, resample_passes
 from mammo_core.runs.schema import HEADLINE_METRICS
 
 LEAST_FILMS = 10
@@ -25,22 +25,26 @@ def centre_rows(group: Group) -> list[dict[str, Any]]:
     -------
     list of dict
         ``group, center, films, patients, rarest`` (films of the rarest class there), ``metrics`` {name: as
-        :func:`group_interval`}, only the accuracy where ``why`` gives the reason. Empty where no predictions are kept, or they
-        name fewer than two centres.
+        :func:`group_interval`}, only the accuracy where ``why`` gives the reason. Empty where the predictions name fewer than
+        two centres.
+
+    Raises
+    ------
+    DataError
+        The group cannot be resampled.
     """
-    try:
-        repetitions = group.repetitions()
-    except DataError:
+    passes = group.repetitions()
+    films = pd.concat(passes[0].tables, ignore_index=True)
+    if "center" not in films.columns or films["center"].nunique() < 2:
         return []
-    first = repetitions[0][1]
-    if "center" not in first.columns or first["center"].nunique() < 2:
-        return []
-    return [_row(group, repetitions, centre) for centre in sorted(first["center"].unique())]
+    return [_row(group, passes, centre, films[films["center"] == centre]) for centre in sorted(films["center"].unique())]
 
 
-def _row(group: Group, repetitions: Sequence[tuple[int, pd.DataFrame]], centre: str) -> dict[str, Any]:
-    tables = [table[table["center"] == centre] for _, table in repetitions]
-    here = tables[0]
+def _row(group: Group, passes: Sequence[Repetition], centre: str, here: pd.DataFrame) -> dict[str, Any]:
+    joined = [pd.concat(one.tables, ignore_index=True) for one in passes]  # at one centre a fold has too few films by itself
+    at_centre = [
+        replace(one, tables=(table[table["image_id"].isin(here["image_id"])],)) for one, table in zip(passes, joined, strict=True)
+    ]
     counts = here["y_true"].value_counts().reindex(group.class_names, fill_value=0)
     row: dict[str, Any] = {
         "group": group.name,
@@ -49,16 +53,16 @@ def _row(group: Group, repetitions: Sequence[tuple[int, pd.DataFrame]], centre: 
         "patients": int(here["patient_id"].nunique()),
         "rarest": {"class": str(counts.idxmin()), "films": int(counts.min())},
     }
-    resampled = resample_tables(tables, [seed for seed, _ in repetitions], group.class_names, REPLICATES)
+    resampled = resample_passes(at_centre, group.class_names, REPLICATES)
     shown = HEADLINE_METRICS if counts.min() >= LEAST_FILMS else ("accuracy",)
     why = "" if shown is HEADLINE_METRICS else f"only {counts.min()} films of {counts.idxmin()} here, {LEAST_FILMS} are needed"
     return row | {"metrics": {name: group_interval(resampled, name) for name in shown}, "why": why}
 
 
-def split_gap(
+def split_gaps(
     groups: Sequence[Group], resampled: Mapping[str, Resampled], differing: Sequence[str], metric: str
-) -> dict[str, Any] | None:
-    """How much a metric falls from a split that mixes the centres to one that holds centres out; ``None`` without such a pair.
+) -> list[dict[str, Any]]:
+    """How much a metric falls from a split that mixes the centres to one that holds centres out, for every such pair.
 
     Only numbers on the test films speak of transfer: the validation films of a centre holdout come from the training centres.
 
@@ -67,12 +71,14 @@ def split_gap(
     differing : sequence of str
         Settings other than the split in which the groups differ; any of them may be the true cause of a gap.
     """
-    mixed = [group for group in groups if group.split_record.get("scheme") in ("stratified", "kfold")]
-    held = [group for group in groups if group.split_record.get("scheme") == "center-holdout"]
-    pair = next(((a, b) for a in mixed for b in held if a.name in resampled and b.name in resampled), None)
-    if pair is None:
-        return None
-    a, b = pair
+    usable = [group for group in groups if group.name in resampled and metric in resampled[group.name].values]
+    mixed = [group for group in usable if group.split_record.get("scheme") in ("stratified", "kfold")]
+    held = [group for group in usable if group.split_record.get("scheme") == "center-holdout"]
+    pairs = [(a, b) for a in mixed for b in held if a.class_names == b.class_names]
+    return [_gap(a, b, resampled, differing, metric) for a, b in pairs]
+
+
+def _gap(a: Group, b: Group, resampled: Mapping[str, Resampled], differing: Sequence[str], metric: str) -> dict[str, Any]:
     gap = difference(resampled[a.name], resampled[b.name], metric)
     names = b.split_record.get("holdout") or []
     held_out = ", ".join(map(str, names)) or "not recorded"
@@ -83,7 +89,9 @@ def split_gap(
             f"centre(s) {held_out}. Compare on the test films."
         )
     if differing:
-        warnings.append(f"The two differ in more than the split ({', '.join(differing)}); any of it may be the cause of the gap.")
+        warnings.append(
+            f"{a.name} and {b.name} may differ in more than the split ({', '.join(differing)}); any of it may be the cause."
+        )
     shared = set(resampled[a.name].films) & set(resampled[b.name].films)
     if shared and not gap["paired"]:
         warnings.append(f"{len(shared)} films stand in both, so the two numbers are not independent.")

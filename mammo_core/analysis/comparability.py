@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from mammo_core.analysis.groups import Group
+from mammo_core.analysis.groups import Group, same_predictions
 from mammo_core.analysis.resampling import Resampled
 from mammo_core.analysis.variance import FEW_SEEDS, VARYING_SETTINGS, differing_settings
 
@@ -43,10 +43,10 @@ def _mixture_warnings(group: Group) -> list[str]:
         warnings.append(f"{group.name}: its runs differ in more than seed and fold ({', '.join(differing)}).")
     if group.has_folds:
         warnings.append(
-            f"{group.name}: folds share most of their training films, so the SD between them is not that of fresh trainings; "
-            "intervals come from the joined out-of-fold predictions."
+            f"{group.name}: folds share most of their training films, so the SD between them is not that of fresh trainings, and "
+            "the t interval is widened for it."
         )
-    elif len(set(group.split_hashes)) > 1:
+    elif len(set(group.split_hashes) - {None}) > 1:
         warnings.append(f"{group.name}: its runs used different splits, so their spread mixes training chance with other films.")
     if group.is_imported:
         warnings.append(
@@ -63,20 +63,42 @@ def pair_warnings(groups: Sequence[Group], resampled: Mapping[str, Resampled]) -
         warnings.append(f"The groups learnt different tasks ({', '.join(f'{g.name}: {g.task}' for g in groups)}).")
     if unlike(groups):
         warnings.append("The groups have different classes, so their numbers do not mean the same and are not tested.")
-    own = [group for group in groups if not group.is_imported]
-    if any(set(other.split_hashes) != set(own[0].split_hashes) for other in own[1:]):
-        warnings.append("The groups used different splits: each number comes from its own films.")
+    warnings += [f"{run} stands in more than one group." for run in _in_several(groups)]
     for a, b in combinations(groups, 2):
-        if a.class_names != b.class_names or not {a.name, b.name} <= set(resampled):
-            continue
-        films_a, films_b = set(resampled[a.name].films), set(resampled[b.name].films)
-        if films_a != films_b:
-            shared = len(films_a & films_b)
-            warnings.append(
-                f"{a.name} and {b.name} were not measured on the same films ({shared} shared of {len(films_a)} and "
-                f"{len(films_b)}), so no paired test is possible; the difference is a description."
-            )
+        if a.class_names == b.class_names and not unknown([a, b]):
+            warnings += _films_warning(a, b, resampled)
     return warnings
+
+
+def _films_warning(a: Group, b: Group, resampled: Mapping[str, Resampled]) -> list[str]:
+    if not {a.name, b.name} <= set(resampled):
+        differ = set(a.split_hashes) != set(b.split_hashes)
+        return [f"{a.name} and {b.name} used different splits: each number comes from its own films."] if differ else []
+    films_a, films_b = set(resampled[a.name].films), set(resampled[b.name].films)
+    if films_a != films_b:
+        shared = len(films_a & films_b)
+        return [
+            f"{a.name} and {b.name} were not measured on the same films ({shared} shared of {len(films_a)} and {len(films_b)}), "
+            "so no paired test is possible; the difference is a description."
+        ]
+    if set(a.split_hashes) != set(b.split_hashes):
+        return [f"{a.name} and {b.name} were judged on the same films but used different splits, so they learnt from others."]
+    return []
+
+
+def _in_several(groups: Sequence[Group]) -> list[str]:
+    """Runs, or copies of them, that stand in more than one group."""
+    found = []
+    for a, b in combinations(groups, 2):
+        found += [
+            one.run.id for one in a.members if any(one.run == other.run or same_predictions(one, other) for other in b.members)
+        ]
+    return list(dict.fromkeys(found))
+
+
+def unknown(groups: Sequence[Group]) -> bool:
+    """Whether another tool trained a group and does not say what its classes are, so that it can be ranked with nobody."""
+    return len(groups) > 1 and any(group.is_imported and not group.class_names for group in groups)
 
 
 def unlike(groups: Sequence[Group]) -> bool:

@@ -10,15 +10,16 @@ from typing import Any
 import pandas as pd
 
 from mammo_core.analysis.answers import answer, metric_title
-from mammo_core.analysis.centres import centre_rows, split_gap
-from mammo_core.analysis.comparability import config_differences, group_warnings, pair_warnings
+from mammo_core.analysis.centres import centre_rows, split_gaps
+from mammo_core.analysis.comparability import config_differences, group_warnings, pair_warnings, unknown
 from mammo_core.analysis.expectation import runs_for_half_width, sd_interval, smallest_visible_difference
-from mammo_core.analysis.groups import Group, highest_of, load_group, primary_metric, shared_metrics
+from mammo_core.analysis.formulas import Z_95
+from mammo_core.analysis.groups import Group, load_group, primary_metric, shared_metrics
 from mammo_core.analysis.model_tests import fold_tests, model_tests, q_test
 from mammo_core.analysis.pair_tests import holm, probability_of_superiority, welch
-from mammo_core.analysis.resampling import Resampled, difference, group_interval, resample
+from mammo_core.analysis.resampling import Resampled, difference, group_interval, pooled_value, resample
 from mammo_core.analysis.variance import describe, is_lower_better, mean_curve, metric_names
-from mammo_core.errors import DataError, MammoError
+from mammo_core.errors import ConfigError, DataError, MammoError
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import RESEARCH_ONLY
 
@@ -53,15 +54,19 @@ def compare(groups: Mapping[str, Sequence[RunDir]], on: str = "val") -> dict[str
     dict
         ``groups`` (``name, runs, n, kind, metrics {m: mean, sd, ci_low, ci_high, values, ...}`` and what they were measured on),
         ``tests`` (one a pair and metric: runs x patients bootstrap), ``further_tests`` (Welch, folds, McNemar, DeLong),
-        ``superiority``, ``visibility``, ``centres``, ``split_gap``, ``warnings``, ``answer`` (one sentence), ``primary_metric``,
+        ``superiority``, ``visibility``, ``centres``, ``split_gaps``, ``warnings``, ``answer`` (one sentence), ``primary_metric``,
         ``curves``, ``config_differences``. ``ci_low`` and ``ci_high`` of a group are the 95 % t interval of the mean over its
         runs (for folds with Nadeau and Bengio's variance); ``films`` holds the interval over runs and patients.
 
     Raises
     ------
+    ConfigError
+        ``on`` is neither.
     MammoError
         No group has a finished run.
     """
+    if on not in ("val", "test"):
+        raise ConfigError(f"{on!r} is no part of a split that runs are compared on; expected val or test.")
     loaded = [load_group(name, runs, on) for name, runs in groups.items()]
     usable = [group for group in loaded if group.members]
     if not usable:
@@ -74,20 +79,21 @@ def compare(groups: Mapping[str, Sequence[RunDir]], on: str = "val") -> dict[str
     primary = primary_metric(usable)
     resampled, obstacles = _resample_all(usable)
     tests = _with_holm(list(_tests(usable, resampled)), primary)
+    further = list(_further_tests(usable, resampled))
     superiority = list(_superiority(usable))
     differences = config_differences(usable)
     settings = [str(entry["setting"]) for entry in differences if entry["setting"] != "split"]
     return {
         "on": on,
         "primary_metric": primary,
-        "answer": answer(usable, tests, superiority, primary),
+        "answer": answer(usable, [*tests, *further], superiority, primary),
         "groups": [_group_entry(group, names, resampled.get(group.name)) for group in loaded],
         "tests": tests,
-        "further_tests": list(_further_tests(usable, resampled)),
+        "further_tests": further,
         "superiority": superiority,
-        "visibility": list(_visibility(usable, primary)),
-        "centres": [row for group in usable for row in centre_rows(group)],
-        "split_gap": split_gap(usable, resampled, settings, primary if primary in _resampled_names(resampled) else "accuracy"),
+        "visibility": [*_visible_differences(tests, primary), *_visibility(usable, primary)],
+        "centres": [row for group in usable if group.name in resampled for row in centre_rows(group)],
+        "split_gaps": split_gaps(usable, resampled, settings, primary),
         "warnings": [*group_warnings(loaded), *pair_warnings(usable, resampled), *obstacles],
         "config_differences": differences,
         "curves": {group.name: _curves(group) for group in usable},
@@ -106,10 +112,6 @@ def _resample_all(groups: Sequence[Group]) -> tuple[dict[str, Resampled], list[s
         except DataError as error:
             obstacles.append(f"{group.name} cannot be resampled, so its intervals know of training chance only ({error})")
     return found, obstacles
-
-
-def _resampled_names(resampled: Mapping[str, Resampled]) -> set[str]:
-    return {name for one in resampled.values() for name in one.values}
 
 
 # ---- one group ------------------------------------------------------------------------------------------------------------
@@ -141,9 +143,8 @@ def _group_entry(group: Group, names: Sequence[str], resampled: Resampled | None
 
 
 def _metric_entry(group: Group, name: str, resampled: Resampled | None) -> dict[str, Any]:
-    ratio = group.test_to_train if group.has_folds else 0.0
-    spread = describe(group.values(name), highest_of(name), ratio or 0.0)
-    folds = "; variance stretched for the training films that folds share (Nadeau and Bengio)" if ratio else ""
+    spread = group.spread(name)
+    folds = "; variance stretched for the training films that folds share (Nadeau and Bengio)" if group.has_folds else ""
     entry: dict[str, Any] = {
         "mean": spread.mean,
         "sd": spread.sd,
@@ -155,11 +156,14 @@ def _metric_entry(group: Group, name: str, resampled: Resampled | None) -> dict[
         "prediction_high": spread.prediction_high,
         "sd_interval": None if spread.sd is None else sd_interval(spread.sd, spread.n),
         "population_sd": spread.population_sd,
-        "method": f"mean over {spread.n} run(s), SD (n-1), 95 % t interval of the mean{folds}",
+        "method": f"mean over {spread.n} run(s), SD (n-1), 95 % t interval: training chance on these films only{folds}",
         "films": None,
+        "pooled": None,
     }
     if resampled is not None and name in resampled.values:
         entry["films"] = group_interval(resampled, name)
+        if resampled.folds > 1:
+            entry["pooled"] = pooled_value(resampled, name)
     return entry
 
 
@@ -179,8 +183,8 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _pairs(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
-    """Pairs whose numbers mean the same."""
-    return ((a, b) for a, b in itertools.combinations(groups, 2) if a.class_names == b.class_names)
+    """Pairs whose numbers are known to mean the same."""
+    return ((a, b) for a, b in itertools.combinations(groups, 2) if a.class_names == b.class_names and not unknown([a, b]))
 
 
 def _tests(groups: Sequence[Group], resampled: Mapping[str, Resampled]) -> Iterator[dict[str, Any]]:
@@ -234,6 +238,28 @@ def _superiority(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
                 yield {"a": a.name, "b": b.name, "metric": metric, **found}
 
 
+def _visible_differences(tests: Sequence[dict[str, Any]], metric: str) -> Iterator[dict[str, Any]]:
+    """What each pair could have shown, from the width of its own interval: 2.8 standard errors are found in 80 % of cases."""
+    for test in tests:
+        if test["metric"] != metric or test["ci_low"] is None:
+            continue
+        visible = SEEN_IN_80_PERCENT * (test["ci_high"] - test["ci_low"]) / (2 * Z_95)
+        films = "these runs and patients" if test["paired"] else "these runs and films"
+        yield {
+            "pair": [test["a"], test["b"]],
+            "metric": metric,
+            "smallest_difference": visible,
+            "text": (
+                f"{test['a']} against {test['b']}: with {films} only true differences in {metric_title(metric)} above "
+                f"{visible:.2f} can be seen in four of five tries."
+            ),
+        }
+
+
+SEEN_IN_80_PERCENT = 2.8
+"""Standard errors: 1.96 for a two-sided test at 5 %, and 0.84 for a power of 80 %."""
+
+
 def _visibility(groups: Sequence[Group], metric: str) -> Iterator[dict[str, Any]]:
     """What so many runs can show at all, from their own SD."""
     for group in groups:
@@ -252,8 +278,8 @@ def _visibility(groups: Sequence[Group], metric: str) -> Iterator[dict[str, Any]
             "runs_for_half_width": needed,
             "half_width": WANTED_HALF_WIDTH,
             "text": (
-                f"{group.name}: with {spread.n} runs a side and this SD ({spread.sd:.3f}) only differences in "
-                f"{metric_title(metric)} above {visible:.2f} can be seen in four of five tries; a mean known to "
-                f"± {WANTED_HALF_WIDTH} takes {more}."
+                f"{group.name}: by training chance alone (SD {spread.sd:.3f}), {spread.n} runs a side show differences in "
+                f"{metric_title(metric)} above {visible:.2f}, and a mean known to ± {WANTED_HALF_WIDTH} on these films takes "
+                f"{more}; other patients add to both."
             ),
         }

@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from mammo_core.analysis.variance import FinishedRun, finished_runs, highest_of, split_hash
+from mammo_core.analysis.variance import FinishedRun, Spread, finished_runs, judged_to_learnt, metric_spread, split_hash
 from mammo_core.errors import DataError, MammoError
 from mammo_core.runs.history import history_frame
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import HEADLINE_METRICS, MetricsFile, MetricValue
-from mammo_core.storage import read_text_table
 
 Kind = Literal["seeds", "folds", "seeds and folds"]
 
@@ -87,48 +86,74 @@ class Group:
         return next((record for member in self.members if (record := member.run.split_info())), {})
 
     @cached_property
-    def test_to_train(self) -> float | None:
-        """Films that a run is judged on over films that it learns from, the mean over folds; ``None`` where not recorded."""
-        ratios = []
-        for member in self.members:
-            try:
-                parts = read_text_table(member.run.split_table)["split"].value_counts()
-            except (FileNotFoundError, KeyError):
-                continue
-            if parts.get("train", 0):
-                ratios.append(float(parts.get("val", 0) / parts["train"]))
-        return sum(ratios) / len(ratios) if ratios else None
+    def judged_to_learnt(self) -> float | None:
+        """Films that a run is judged on over films that it learns from, the mean over runs; ``None`` where not recorded."""
+        return judged_to_learnt([member.finished for member in self.members], self.on)
 
-    def repetitions(self) -> list[tuple[int, pd.DataFrame]]:
-        """(seed, predictions) of each complete pass over the films: a run; for folds, all folds of a seed joined, so that every
-        film is judged once by a model that never saw its patient.
+    def spread(self, metric: str) -> Spread:
+        """Mean, SD (n-1) and t intervals of a metric over the runs, for folds widened by what they share."""
+        return metric_spread([member.finished for member in self.members], metric, self.on, self.values(metric))
+
+    def repetitions(self) -> list[Repetition]:
+        """Every complete pass over the films: a run; for folds on validation films all folds of a seed, so that every film is
+        judged once by a model that never saw its patient.
 
         Raises
         ------
         DataError
-            A run keeps no predictions, a fold is missing, or a film is judged by two folds.
+            A run keeps no predictions, folds and whole trainings are mixed, a fold is missing, or two folds judge one film.
         """
-        tables: dict[tuple[int, int], list[pd.DataFrame]] = {}
-        for number, member in enumerate(self.members):
+        for member in self.members:
             if member.predictions is None:
                 raise DataError(f"{member.run.id} keeps no predictions; expected {self.on}_predictions.csv. Evaluate it again.")
-            key = (member.seed, -1) if member.fold is not None and self.on == "val" else (member.seed, number)
-            tables.setdefault(key, []).append(member.predictions)
-        joined = [(seed, pd.concat(parts, ignore_index=True)) for (seed, _), parts in tables.items()]
-        for seed, table in joined:
-            if table["image_id"].duplicated().any():
-                raise DataError(f"{self.name}: two folds of seed {seed} judge the same film; expected each film in one fold.")
-        sizes = {seed: len(table) for seed, table in joined}
-        if len(set(sizes.values())) > 1 and self.has_folds:
-            raise DataError(f"{self.name}: the seeds have {' and '.join(map(str, sizes.values()))} films; a fold is missing.")
-        return joined
+        if not self.has_folds or self.on != "val":
+            return [Repetition(member.seed, member.fold, (_table(member),)) for member in self.members]
+        if any(member.fold is None for member in self.members):
+            raise DataError(f"{self.name} mixes folds with whole trainings; expected one kind. Leave one of them out.")
+        seeds = dict.fromkeys(member.seed for member in self.members)
+        return [self._pass(seed, [member for member in self.members if member.seed == seed]) for seed in seeds]
+
+    def _pass(self, seed: int, members: Sequence[Member]) -> Repetition:
+        planned = self.split_record.get("folds") or max(member.fold or 0 for member in self.members)
+        missing = sorted(set(range(1, int(planned) + 1)) - {member.fold for member in members})
+        if missing:
+            raise DataError(f"{self.name}: fold {', '.join(map(str, missing))} of {planned} is missing for seed {seed}.")
+        tables = tuple(_table(member) for member in members)
+        if pd.concat(tables)["image_id"].duplicated().any():
+            raise DataError(f"{self.name}: two folds of seed {seed} judge the same film; expected each film in one fold.")
+        return Repetition(seed, None, tables)
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """One pass over the films of a group: the predictions of a run, or of all folds of a seed."""
+
+    seed: int
+    fold: int | None
+    """Of a fold that is judged by itself, on test films."""
+    tables: tuple[pd.DataFrame, ...]
+    """One a model; together they hold every film once."""
+
+    @property
+    def label(self) -> str:
+        """``seed 42`` or ``seed 42, fold 1``."""
+        return f"seed {self.seed}" + (f", fold {self.fold}" if self.fold is not None else "")
+
+
+def _table(member: Member) -> pd.DataFrame:
+    if member.predictions is None:
+        raise DataError(f"{member.run.id} keeps no predictions.")
+    return member.predictions
 
 
 def load_group(name: str, runs: Sequence[RunDir], on: str) -> Group:
-    """The finished runs of a group with their metrics on ``on``; the others under ``left_out`` with the reason."""
+    """The finished runs of a group with their metrics on ``on``, by seed and fold; the others under ``left_out`` with the reason.
+
+    A run whose predictions are those of an earlier one, film by film, is a copy, whatever its folder; it would shrink the SD.
+    """
     kept, left_out = finished_runs(runs)
-    members = []
-    for finished in kept:
+    members: list[Member] = []
+    for finished in sorted(kept, key=lambda finished: (finished.config.seed, finished.config.fold or 0)):
         try:
             history = history_frame(finished.run.history())  # drawn: a run whose history is damaged is left out as a whole
             recorded = finished.run.metrics(on)
@@ -136,10 +161,23 @@ def load_group(name: str, runs: Sequence[RunDir], on: str) -> Group:
                 left_out.append({"run": finished.run.id, "reason": f"not evaluated on {on} yet"})
                 continue
             metrics = recorded.metrics if isinstance(recorded, MetricsFile) else finished.metrics
-            members.append(Member(finished, metrics, finished.run.predictions(on), history))
+            member = Member(finished, metrics, finished.run.predictions(on), history)
         except MammoError as error:
             left_out.append({"run": finished.run.id, "reason": str(error)})
+            continue
+        twin = next((other for other in members if same_predictions(member, other)), None)
+        if twin is None:
+            members.append(member)
+        else:
+            left_out.append({"run": finished.run.id, "reason": f"a copy: its predictions are those of {twin.run.id}"})
     return Group(name, tuple(members), tuple(left_out), on)
+
+
+def same_predictions(one: Member, other: Member) -> bool:
+    """Whether two runs keep the very same predictions, digit for digit."""
+    if one.predictions is None or other.predictions is None:
+        return False
+    return one.predictions.equals(other.predictions)
 
 
 def primary_metric(groups: Sequence[Group]) -> str:
@@ -161,6 +199,3 @@ def shared_metrics(groups: Sequence[Group]) -> list[str]:
     """Headline metrics that every group has, in their order; the validation loss where there is none."""
     found = [name for name in HEADLINE_METRICS if all(_has(group, name) for group in groups)]
     return found or [name for name in ("val_loss",) if all(_has(group, name) for group in groups)]
-
-
-__all__ = ["Group", "Kind", "Member", "highest_of", "load_group", "primary_metric", "shared_metrics"]

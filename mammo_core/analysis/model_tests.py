@@ -19,14 +19,14 @@ MOST_PAIRS = 20
 
 
 def model_tests(a: Resampled, b: Resampled) -> Iterator[dict[str, Any]]:
-    """McNemar (accuracy) and DeLong (AUC of each class) for models of the same seed, or for the only model of each group.
+    """McNemar (accuracy) and DeLong (AUC of each class) for models of the same seed and fold, or for the only one of each group.
 
-    They speak of these trained models, not of their settings. Nothing where the films differ.
+    They speak of these trained models, not of their settings. Nothing where the films differ, or where folds were joined.
     """
-    if a.films != b.films:
+    if a.films != b.films or max(a.folds, b.folds) > 1:
         return
-    for seed_a, seed_b, one, other in _matched(a, b):
-        models = f"seed {seed_a} against seed {seed_b}"
+    for label_a, label_b, one, other in _matched(a, b):
+        models = f"{label_a} against {label_b}"
         independent = len(set(one.patients)) == len(one.labels)
         found = mcnemar(one.predicted == one.labels, other.predicted == other.labels)
         caution = "" if independent else "; films of a patient are not independent, so this p is too small"
@@ -34,12 +34,12 @@ def model_tests(a: Resampled, b: Resampled) -> Iterator[dict[str, Any]]:
         yield from ({"models": models, **test} for test in _delong(one, other, independent))
 
 
-def _matched(a: Resampled, b: Resampled) -> list[tuple[int, int, Cases, Cases]]:
-    if len(a.cases) == len(b.cases) == 1:
-        return [(a.seeds[0], b.seeds[0], a.cases[0], _in_order(a.cases[0], b.cases[0], a, b))]
-    other = dict(zip(b.seeds, b.cases, strict=True))
-    pairs = [(seed, one) for seed, one in zip(a.seeds, a.cases, strict=True) if seed in other]
-    return [(seed, seed, one, _in_order(one, other[seed], a, b)) for seed, one in pairs[:MOST_PAIRS]]
+def _matched(a: Resampled, b: Resampled) -> list[tuple[str, str, Cases, Cases]]:
+    if a.passes == b.passes == 1:
+        return [(a.labels[0], b.labels[0], a.cases[0], _in_order(a.cases[0], b.cases[0], a, b))]
+    other = dict(zip(b.labels, b.cases, strict=True))
+    pairs = [(label, one) for label, one in zip(a.labels, a.cases, strict=True) if label in other]
+    return [(label, label, one, _in_order(one, other[label], a, b)) for label, one in pairs[:MOST_PAIRS]]
 
 
 def _in_order(one: Cases, other: Cases, a: Resampled, b: Resampled) -> Cases:
@@ -84,7 +84,7 @@ def fold_tests(a: Group, b: Group, metrics: Sequence[str]) -> Iterator[dict[str,
         for member, digest in zip(a.members, a.split_hashes, strict=True)
         if digest is not None and (member.seed, member.fold, digest) in theirs
     ]
-    ratio = a.test_to_train
+    ratio = a.judged_to_learnt
     if ratio is None:
         return
     for metric in metrics:

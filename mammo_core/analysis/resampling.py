@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mammo_core.analysis.bootstrap import Weights, bca_interval, jackknife, percentile_interval, replicate, stream_of, two_sided_p
 from mammo_core.analysis.formulas import Floats
-from mammo_core.analysis.groups import Group
+from mammo_core.analysis.groups import Group, Repetition
 from mammo_core.analysis.metrics import class_aucs, headline_statistics, weighted_confusion
 from mammo_core.analysis.predictions import Cases, aligned_with, cases_of
 
@@ -25,20 +26,22 @@ REPLICATES = 2000
 
 @dataclass(frozen=True)
 class Resampled:
-    """The headline metrics of every run on the films as they are and on resampled patients."""
+    """The headline metrics of every pass over the films, on the films as they are and on resampled patients."""
 
     values: Mapping[str, Floats]
-    """Metric -> shape ``(runs, 1 + replicates)``; column 0 is the films themselves."""
-    seeds: tuple[int, ...]
-    """Training seed of each row."""
+    """Metric -> shape ``(passes, 1 + replicates)``; column 0 is the films themselves. Over folds the mean of the folds."""
+    labels: tuple[str, ...]
+    """``seed 42`` of each row; rows of two groups with the same labels belong together."""
     cases: tuple[Cases, ...]
-    """The predictions of each row, all in one film order."""
+    """The predictions of each row, all in one film order; those of folds joined."""
     film_order: tuple[str, ...]
     """Image id of each film, in the order of ``cases``."""
     films: tuple[tuple[str, str], ...]
     """(film, true class), sorted: what must agree for a paired comparison."""
     left_out: Mapping[str, Floats]
-    """Metric -> shape ``(patients,)``, with one patient left out; empty where there are several runs."""
+    """Metric -> shape ``(patients,)``, with one patient left out; empty where there are several passes."""
+    folds: int
+    """Models that made one pass: 1, or the number of folds."""
     stream: int
     """Where the random draws start; equal for groups with the same patients."""
 
@@ -46,41 +49,63 @@ class Resampled:
     def patients(self) -> int:
         return len(set(self.cases[0].patients))
 
+    @property
+    def passes(self) -> int:
+        return len(self.cases)
+
 
 def resample(group: Group, replicates: int | None = None) -> Resampled:
-    """Resample the predictions of a group; a repetition over folds counts as one run.
+    """Resample the predictions of a group.
 
     Raises
     ------
     DataError
         As :meth:`Group.repetitions`; runs that judged other films than the first.
     """
-    repetitions = group.repetitions()
-    return resample_tables([table for _, table in repetitions], [seed for seed, _ in repetitions], group.class_names, replicates)
+    return resample_passes(group.repetitions(), group.class_names, replicates)
 
 
-def resample_tables(
-    tables: Sequence[pd.DataFrame], seeds: Sequence[int], class_names: Sequence[str], replicates: int | None = None
-) -> Resampled:
-    """:func:`resample` for prediction tables at hand, one a run."""
-    first = tables[0]
-    cases = [cases_of(aligned_with(first, table, f"run {n}"), class_names, False) for n, table in enumerate(tables, start=1)]
+def resample_passes(passes: Sequence[Repetition], class_names: Sequence[str], replicates: int | None = None) -> Resampled:
+    """:func:`resample` for passes at hand, for example those at one centre."""
+    joined = [pd.concat(one.tables, ignore_index=True) for one in passes]
+    first = joined[0]
+    parts = [_parts(first, one, class_names) for one in passes]
+    cases = [
+        cases_of(aligned_with(first, table, one.label), class_names, False) for table, one in zip(joined, passes, strict=True)
+    ]
+    patients = cases[0].patients
 
     def statistics(weights: Weights) -> dict[str, Floats]:
-        return {f"{row}:{name}": values for row, one in enumerate(cases) for name, values in _headline(one, weights).items()}
+        found: dict[str, Floats] = {}
+        for row, folds in enumerate(parts):
+            of_folds = [_headline(fold, Weights(weights.counts, weights.patient_of[films])) for fold, films in folds]
+            found |= {f"{row}:{name}": np.mean([one[name] for one in of_folds], axis=0) for name in of_folds[0]}
+        return found
 
-    found = replicate(cases[0].patients, statistics, REPLICATES if replicates is None else replicates)
+    found = replicate(patients, statistics, REPLICATES if replicates is None else replicates)
     names = list(dict.fromkeys(key.partition(":")[2] for key in found))
-    without_one = jackknife(cases[0].patients, statistics) if len(cases) == 1 else {}
+    without_one = jackknife(patients, statistics) if len(cases) == 1 else {}
     return Resampled(
         values={name: np.stack([found[f"{row}:{name}"] for row in range(len(cases))]) for name in names},
-        seeds=tuple(seeds),
+        labels=tuple(one.label for one in passes),
         cases=tuple(cases),
         film_order=tuple(first["image_id"].astype(str)),
         films=tuple(sorted(zip(first["image_id"].astype(str), first["y_true"].astype(str), strict=True))),
         left_out={key.partition(":")[2]: values for key, values in without_one.items()},
-        stream=stream_of(cases[0].patients),
+        folds=len(passes[0].tables),
+        stream=stream_of(patients),
     )
+
+
+def _parts(first: pd.DataFrame, one: Repetition, class_names: Sequence[str]) -> list[tuple[Cases, npt.NDArray[np.intp]]]:
+    """Each model's predictions with the places of its films in the common order."""
+    place = {film: index for index, film in enumerate(first["image_id"])}
+    found = []
+    for table in one.tables:
+        known = table[table["image_id"].isin(place)]
+        films = np.array([place[film] for film in known["image_id"]], dtype=np.intp)
+        found.append((cases_of(known, class_names, False), films))
+    return found
 
 
 def _headline(cases: Cases, weights: Weights) -> dict[str, Floats]:
@@ -122,12 +147,28 @@ def group_interval(resampled: Resampled, metric: str) -> dict[str, Any]:
         "ci_high": interval.high,
         "sd_runs": float(values[:, 0].std(ddof=1)) if len(values) > 1 else None,
         "sd_patients": float(defined.std(axis=1, ddof=1).mean()) if defined.shape[1] > 1 else None,
-        "method": f"mean over {len(values)} run(s); {_drawn(len(values))}; {interval.note}",
+        "method": f"{_mean_of(resampled)}; {_drawn(len(values))}; {interval.note}",
     }
 
 
-def _drawn(runs: int) -> str:
-    return "patients drawn, runs drawn" if runs > 1 else "patients drawn; one run, so training chance is not in it"
+def pooled_value(resampled: Resampled, metric: str) -> dict[str, Any]:
+    """The metric of the joined out-of-fold predictions, the mean over seeds."""
+    everyone = Weights(np.ones((1, len(resampled.film_order))), np.arange(len(resampled.film_order)))
+    value = float(np.mean([_headline(cases, everyone)[metric][0] for cases in resampled.cases]))
+    method = "out-of-fold predictions of all folds joined"
+    if metric == "auc_ovr_macro":
+        method += "; scores of different models are ranked together, which can cost some AUC"
+    return {"value": None if math.isnan(value) else value, "method": method}
+
+
+def _mean_of(resampled: Resampled) -> str:
+    if resampled.folds > 1:
+        return f"mean over {resampled.folds} folds" + (f" of {resampled.passes} seeds" if resampled.passes > 1 else "")
+    return f"mean over {resampled.passes} runs" if resampled.passes > 1 else "one run"
+
+
+def _drawn(passes: int) -> str:
+    return "patients and runs drawn" if passes > 1 else "patients drawn; training chance is not in it"
 
 
 # ---- two groups -----------------------------------------------------------------------------------------------------------
@@ -137,8 +178,9 @@ def difference(a: Resampled, b: Resampled, metric: str) -> dict[str, Any]:
     """Mean over the runs of A minus that of B, with its 95 % interval over patients and runs.
 
     On the same films a replicate draws the same patients for both. Where both have the same seeds it draws the same seeds too,
-    else the runs of each group by themselves. Drawing S runs shows only (S-1)/S of their variance, so their deviations from
-    the group's mean are stretched by ``sqrt(S / (S-1))``. On other films the draws of the two are independent.
+    else the runs of each group by themselves; with one run each, training chance is not in the interval. Drawing S runs shows
+    only (S-1)/S of their variance, so their deviations from the group's mean are stretched by ``sqrt(S / (S-1))``. On other
+    films the draws of the two are independent.
 
     Returns
     -------
@@ -163,7 +205,7 @@ def difference(a: Resampled, b: Resampled, metric: str) -> dict[str, Any]:
         return found | nothing | {"method": "undefined: a class is missing among these films"}
     fixed = of_a[:, 1:].mean(axis=0) - of_b[:, 1:].mean(axis=0)
     draws_a = _run_draws(a)
-    draws_b = draws_a if paired and a.seeds == b.seeds else _run_draws(b, offset=1)
+    draws_b = draws_a if paired and a.labels == b.labels else _run_draws(b, offset=1)
     drawn = _mean_of_drawn_runs(of_a[:, 1:], draws_a) - _mean_of_drawn_runs(of_b[:, 1:], draws_b)
     interval, narrow = percentile_interval(drawn), percentile_interval(fixed)
     return found | {
@@ -172,14 +214,17 @@ def difference(a: Resampled, b: Resampled, metric: str) -> dict[str, Any]:
         "ci_high": interval.high,
         "p": two_sided_p(drawn) if interval.low is not None else None,
         "patients_only": {"ci_low": narrow.low, "ci_high": narrow.high},
-        "method": f"difference of means over runs; {_how_drawn(paired, a.seeds == b.seeds)}; {interval.note}",
+        "method": f"difference of means; {_how_drawn(a, b)}; {interval.note}",
     }
 
 
-def _how_drawn(paired: bool, same_seeds: bool) -> str:
-    if not paired:
+def _how_drawn(a: Resampled, b: Resampled) -> str:
+    if a.films != b.films:
         return "different films, so patients and runs are drawn for each group by itself"
-    if same_seeds:
+    if max(a.passes, b.passes) == 1:
+        what = "one pass over the folds" if max(a.folds, b.folds) > 1 else "one run"
+        return f"the same patients drawn for both groups; {what} each, so training chance is not in it"
+    if a.labels == b.labels:
         return "the same patients and the same seeds drawn for both groups"
     return "the same patients drawn for both groups, runs within each"
 

@@ -18,7 +18,7 @@ from mammo_core.runs.history import best_epoch
 from mammo_core.runs.run_dir import RunDir, experiment_runs, is_readable
 from mammo_core.runs.schema import HEADLINE_METRICS, EpochRecord, MetricValue
 from mammo_core.settings import RESEARCH_ONLY, Workspace
-from mammo_core.storage import read_json, sha256_of, write_json
+from mammo_core.storage import read_json, read_text_table, sha256_of, write_json
 
 FEW_SEEDS = 5
 """Below this many runs no interval or test across runs carries a decision: descriptive only."""
@@ -56,13 +56,13 @@ class Spread:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
-def describe(values: Sequence[float | None], highest: float = math.inf, shared: float = 0.0) -> Spread:
+def describe(values: Sequence[float | None], highest: float = math.inf, shared: float = 0.0, lowest: float = -math.inf) -> Spread:
     """Mean, SD and intervals of the defined values (``None`` and NaN are left out and not counted).
 
     Parameters
     ----------
-    highest : float
-        Caps the upper ends of the intervals: a t interval knows nothing of a metric that ends at 1.
+    highest, lowest : float
+        Cap the ends of the intervals: a t interval knows nothing of a metric that ends at 1.
     shared : float
         For folds, films judged over films learnt from: folds share training films, so the variance of their mean is
         ``s^2 (1/n + shared)``. 0 for seeds.
@@ -91,9 +91,9 @@ def describe(values: Sequence[float | None], highest: float = math.inf, shared: 
         n=n,
         mean=mean,
         sd=sd,
-        ci_low=mean - half_mean,
+        ci_low=max(lowest, mean - half_mean),
         ci_high=min(highest, mean + half_mean),
-        prediction_low=mean - half_new,
+        prediction_low=max(lowest, mean - half_new),
         prediction_high=min(highest, mean + half_new),
         population_sd=float(np.std(defined)),
     )
@@ -241,7 +241,7 @@ def summarise_experiment(runs: Sequence[RunDir]) -> dict[str, Any]:
         "folds": sorted(fold for fold in folds if fold is not None),
         "runs": [_run_entry(finished, names) for finished in kept],
         "left_out": left_out,
-        "metrics": {name: describe([_value(finished, name) for finished in kept], highest_of(name)).to_json() for name in names},
+        "metrics": {name: metric_spread(kept, name).to_json() for name in names},
         "sd_definition": SD_DEFINITION,
         "warnings": experiment_warnings(kept, bool(folds)),
         "split_sha256": sorted({value for finished in kept if (value := split_hash(finished.run)) is not None}),
@@ -295,6 +295,43 @@ def metric_names(tables: Sequence[Mapping[str, object]]) -> list[str]:
 def highest_of(metric: str) -> float:
     """The largest value a metric can take."""
     return math.inf if is_lower_better(metric) else 1.0
+
+
+def lowest_of(metric: str) -> float:
+    """The smallest value a metric can take."""
+    return -math.inf if metric.endswith("_skill") else -1.0 if "kappa" in metric else 0.0
+
+
+def metric_spread(
+    kept: Sequence[FinishedRun], metric: str, on: str = "val", values: Sequence[float | None] | None = None
+) -> Spread:
+    """Mean, SD and intervals of one metric over runs, the same wherever it is shown.
+
+    Folds get Nadeau and Bengio's variance for the training films that they share; ends are capped at what the metric can take.
+
+    Parameters
+    ----------
+    on : {"val", "test"}
+        Which films judged the runs.
+    values : sequence of float, optional
+        One a run, where they are not the summary's own (validation, at the best epoch).
+    """
+    found = [_value(finished, metric) for finished in kept] if values is None else values
+    shared = judged_to_learnt(kept, on) if any(finished.config.fold is not None for finished in kept) else 0.0
+    return describe(found, highest_of(metric), shared or 0.0, lowest_of(metric))
+
+
+def judged_to_learnt(kept: Sequence[FinishedRun], on: str = "val") -> float | None:
+    """Films that a run is judged on over films that it learns from, the mean over runs; ``None`` where not recorded."""
+    ratios = []
+    for finished in kept:
+        try:
+            parts = read_text_table(finished.run.split_table)["split"].value_counts()
+        except (FileNotFoundError, KeyError, MammoError):
+            continue
+        if parts.get("train", 0):
+            ratios.append(float(parts.get(on, 0) / parts["train"]))
+    return sum(ratios) / len(ratios) if ratios else None
 
 
 def is_lower_better(metric: str) -> bool:

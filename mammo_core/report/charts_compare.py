@@ -135,9 +135,10 @@ def curves_finding(tables: Frames, title: str) -> str:
 
 
 def metric_dots(groups: Sequence[Mapping[str, Any]], metrics: Sequence[str] = HEADLINE_METRICS, width: int = 300) -> Chart:
-    """Every run as a ring, the mean as a diamond and its 95 % t interval as a line; one panel a metric, one row a group.
+    """Every run as a ring, the mean as a diamond and its 95 % interval as a line; one panel a metric, one row a group.
 
-    ``groups`` is the ``groups`` list of ``compare``.
+    ``groups`` is the ``groups`` list of ``compare``. The interval is that over runs and patients where there is one, else the
+    t interval over runs, which knows of training chance only; the description says which.
     """
     shown = [metric for metric in metrics if any(metric in group["metrics"] for group in groups)]
     panels = [_dot_panel(groups, metric, width) for metric in shown]
@@ -153,8 +154,8 @@ def _dot_panel(groups: Sequence[Mapping[str, Any]], metric: str, width: int) -> 
         {
             "group": n,
             "value": cell["mean"],
-            "low": cell["ci_low"],
-            "high": cell["ci_high"],
+            "low": (cell.get("films") or cell)["ci_low"],
+            "high": (cell.get("films") or cell)["ci_high"],
             "text": describe(cell["values"]).text(),
         }
         for n, cell in found.items()
@@ -164,7 +165,7 @@ def _dot_panel(groups: Sequence[Mapping[str, Any]], metric: str, width: int) -> 
     scale = {"domain": list(value_range(ends, least_span=0.02)), "nice": False, "zero": False}
     place: Spec = {
         "x": number("value", title=title, scale=scale),
-        "y": _rows("group", order, width),
+        "y": _rows("group", order, width < NARROW),
         "color": by_series(order, [colours[name] for name in order], "group"),
         "tooltip": tooltip(("group", "Group", ""), ("value", title, ".4f")),
     }
@@ -179,21 +180,21 @@ def _dot_panel(groups: Sequence[Mapping[str, Any]], metric: str, width: int) -> 
         },
         {"data": records(dots), "mark": ring, "encoding": {**place, "yOffset": at(0.87 * row if width < NARROW else 4)}},
         {"data": records(means), "mark": {"type": "point", "shape": "diamond", "style": "mean-dot"}, "encoding": place},
-        _row_words(means, "group", place["y"], width),
+        _row_words(means, "group", place["y"], width, width < NARROW),
     ]
     return layered(parts, width, max(1, len(order)) * row)
 
 
-def _rows(field: str, order: Sequence[str], width: int) -> Spec:
-    """One row a name; the names stand left of the plot where there is room."""
+def _rows(field: str, order: Sequence[str], above: bool) -> Spec:
+    """One row a name; the names stand left of the plot unless they stand above their rows."""
     axis = {"ticks": False, "domain": False, "grid": True, "minExtent": 0, "maxExtent": 260, "labelLimit": 250}
-    return category(field, sort=list(order), title=None, axis=axis | ({"labels": False} if width < NARROW else {}))
+    return category(field, sort=list(order), title=None, axis=axis | ({"labels": False} if above else {}))
 
 
-def _row_words(entries: Sequence[Mapping[str, Any]], field: str, y: Spec, width: int) -> Spec:
+def _row_words(entries: Sequence[Mapping[str, Any]], field: str, y: Spec, width: int, above: bool) -> Spec:
     """The numbers of each row: right of the plot, or above the row behind its name."""
     mark = {"type": "text", "style": "label", "align": "left", "baseline": "middle"}
-    if width >= NARROW:
+    if not above:
         return {
             "data": records(entries), "mark": mark | {"dx": 8},
             "encoding": {"x": at(width), "y": y, "text": category("text")},
@@ -208,23 +209,28 @@ def dots_finding(groups: Sequence[Mapping[str, Any]], metrics: Sequence[str]) ->
     for metric in metrics:
         cells = [(group["name"], group["metrics"].get(metric, {"values": []})["values"]) for group in groups]
         sentences.append(f"{metric_title(metric)}: " + ", ".join(f"{name} {describe(values).text()}" for name, values in cells))
-    return ". ".join(sentences) + "."
+    whole = all((group["metrics"].get(metrics[0]) or {}).get("films") for group in groups) if metrics else False
+    lines = "runs and patients" if whole else "runs and patients where predictions are at hand, else runs only"
+    return ". ".join(sentences) + f". Lines: 95 % interval over {lines}."
 
 
 # ---- differences ----------------------------------------------------------------------------------------------------------
 
 
 def difference_chart(tests: Sequence[Mapping[str, Any]], width: int = 300) -> Chart:
-    """Every difference as a dot with its 95 % interval, against a line at 0; one row a pair and metric.
+    """Every difference as a dot with its 95 % interval, against a line at 0; one row a metric, or for several pairs one row a
+    pair in the metric that decides.
 
     ``tests`` is the ``tests`` list of ``compare``; entries without an interval are left out. Intervals that leave out 0 are
     drawn filled, the others open, so that the finding does not hang on colour.
     """
     drawn = [test for test in tests if test["difference"] is not None and test["ci_low"] is not None]
     several = len({(test["a"], test["b"]) for test in drawn}) > 1
+    if several:
+        drawn = [test for test in drawn if test.get("family") != "other"]
     table: list[dict[str, Any]] = [
         {
-            "row": f"{test['a']} - {test['b']}: {metric_title(test['metric'])}" if several else metric_title(test["metric"]),
+            "row": f"{test['a']} - {test['b']}" if several else metric_title(test["metric"]),
             "value": test["difference"],
             "low": test["ci_low"],
             "high": test["ci_high"],
@@ -233,12 +239,15 @@ def difference_chart(tests: Sequence[Mapping[str, Any]], width: int = 300) -> Ch
         }
         for test in drawn
     ]
+    above = several or width < NARROW  # the names of pairs are long
     ends = [entry[key] for entry in table for key in ("low", "high")] + [0.0]
     scale = {"domain": list(value_range(ends, least_span=0.02)), "nice": False, "zero": False}
-    title = f"{drawn[0]['a']} - {drawn[0]['b']}" if drawn and not several else "Difference"
+    title = "Difference"
+    if drawn:
+        title = f"Difference in {metric_title(drawn[0]['metric'])}" if several else f"{drawn[0]['a']} - {drawn[0]['b']}"
     place: Spec = {
         "x": number("value", title=title, scale=scale),
-        "y": _rows("row", [str(entry["row"]) for entry in table], width),
+        "y": _rows("row", [str(entry["row"]) for entry in table], above),
         "tooltip": tooltip(("row", "Metric", ""), ("text", "Difference (95 %)", "")),
     }
     colour = run_colours(["difference"])["difference"]
@@ -256,9 +265,9 @@ def difference_chart(tests: Sequence[Mapping[str, Any]], width: int = 300) -> Ch
             "mark": {**dot, "style": "open-dot", "filled": False},
             "encoding": place,
         },
-        _row_words(table, "row", place["y"], width),
+        _row_words(table, "row", place["y"], width, above),
     ]
-    return Chart(layered(parts, width, max(1, len(table)) * 26, description=difference_finding(drawn)))
+    return Chart(layered(parts, width, max(1, len(table)) * (32 if above else 26), description=difference_finding(drawn)))
 
 
 def difference_finding(tests: Sequence[Mapping[str, Any]]) -> str:

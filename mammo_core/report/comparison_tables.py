@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mammo_core.analysis.answers import metric_title
+from mammo_core.analysis.variance import FEW_SEEDS
 from mammo_core.runs.schema import HEADLINE_METRICS
 
 Result = Mapping[str, Any]
@@ -48,12 +49,18 @@ def group_table(result: Result, metrics: Sequence[str] | None = None) -> pd.Data
                     "n": found["n"],
                     "95 % mean of runs": interval(found["ci_low"], found["ci_high"]),
                     "95 % runs and patients": interval(films["ci_low"], films["ci_high"]),
+                    "Folds joined": number(found["pooled"]["value"]) if found["pooled"] else "",
                     "95 % one new run": interval(found["prediction_low"], found["prediction_high"]),
                     "Runs": ", ".join(number(value) for value in found["values"]),
-                    "How": f"{found['method']}. Runs and patients: {films['method']}.",
+                    "How": f"{found['method']}. Runs and patients: {films['method']}.{_pooled(found)}",
                 }
             )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if any(row["Folds joined"] for row in rows) else table.drop(columns="Folds joined", errors="ignore")
+
+
+def _pooled(found: Mapping[str, Any]) -> str:
+    return f" Folds joined: {found['pooled']['method']}." if found["pooled"] else ""
 
 
 def difference_table(result: Result) -> pd.DataFrame:
@@ -67,12 +74,19 @@ def difference_table(result: Result) -> pd.DataFrame:
                 "95 % interval": interval(test["ci_low"], test["ci_high"], plus=True),
                 "p": p_text(test["p"]),
                 "p (Holm)": p_text(test["p_holm"]),
-                "Role": "decides" if test["family"] == "primary" else "exploration",
+                "Role": _role(test),
                 "How": test["method"],
             }
             for test in result["tests"]
         ]
     )
+
+
+def _role(test: Mapping[str, Any]) -> str:
+    """``decides`` only where the test can carry a decision: the metric fixed beforehand, the same films, enough runs."""
+    if test["family"] != "primary":
+        return "exploration"
+    return "decides" if test["paired"] and min(test["n_a"], test["n_b"]) >= FEW_SEEDS else "describes"
 
 
 def further_table(result: Result) -> pd.DataFrame:

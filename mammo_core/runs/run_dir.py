@@ -310,11 +310,11 @@ def find_run(workspace: Workspace, text: str) -> RunDir:
 
 
 def experiment_runs(workspace: Workspace, experiment: str) -> list[RunDir]:
-    """The runs of one experiment, in natural order of their names."""
-    folder = workspace.experiment(experiment)
-    if not folder.is_dir():
-        raise RunNotFound(f"There is no experiment {experiment!r}; the History page lists the ones there are.")
-    return _runs_in(folder)
+    """The runs of one experiment, imported ones too, in natural order of their names."""
+    for folder in (workspace.experiment(experiment), workspace.imported / check_name(experiment, "experiment name")):
+        if folder.is_dir():
+            return _runs_in(folder)
+    raise RunNotFound(f"There is no experiment {experiment!r}; the History page lists the ones there are.")
 
 
 def list_runs(workspace: Workspace) -> list[RunDir]:

@@ -90,10 +90,15 @@ def comparison_lines(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"{group['name']}: n = {group['n']} runs")
         for metric, found in group["metrics"].items():
             spread = "" if found["sd"] is None else f" ± {number_text(found['sd'])} (SD n-1)"
-            low, high = found["ci_low"], found["ci_high"]
-            interval = "" if low is None else f", 95 % {number_text(low)} to {number_text(high)}"
-            lines.append(f"  {metric}: {number_text(found['mean'])}{spread}{interval}")
+            lines.append(f"  {metric}: {number_text(found['mean'])}{spread}{_intervals(found)}")
     return [*lines, *(f"Warning: {warning}" for warning in result["warnings"])]
+
+
+def _intervals(found: Mapping[str, Any]) -> str:
+    """The t interval over runs, and the one over runs and patients where there is one."""
+    parts = [("mean of runs", found), ("runs and patients", found["films"] or {"ci_low": None, "ci_high": None})]
+    shown = [f"{what} {number_text(p['ci_low'])} to {number_text(p['ci_high'])}" for what, p in parts if p["ci_low"] is not None]
+    return f", 95 %: {'; '.join(shown)}" if shown else ""
 
 
 def metric_rows(metrics: MetricsFile) -> list[tuple[str, str, str, str]]:

@@ -40,14 +40,24 @@ def _experiments(cards: Sequence[RunCard]) -> dict[str, list[RunCard]]:
     for card in cards:
         by_experiment.setdefault(card.run.experiment, {})[card.run.name] = card
     finished = [name for name, runs in by_experiment.items() if any(card.state == "finished" for card in runs.values())]
-    chosen = pick_names("Groups (experiments)", list(by_experiment), "compare_group", finished[:2])
+    alike = _alike([next(iter(by_experiment[name].values())) for name in finished])
+    first = [card.run.experiment for card in alike[:2]]
+    chosen = pick_names("Groups (experiments)", list(by_experiment), "compare_group", first)
     return {name: _choose_runs(name, by_experiment[name]) for name in chosen}
 
 
 def _single_runs(cards: Sequence[RunCard]) -> dict[str, list[RunCard]]:
     by_id = {card.id: card for card in cards}
-    finished = [run_id for run_id, card in by_id.items() if card.state == "finished"]
-    return {run_id: [by_id[run_id]] for run_id in pick_names("Runs", list(by_id), "compare_run", finished[:2])}
+    before = st.session_state.get("compare_group") or []
+    finished = [card for card in cards if card.state == "finished" and (not before or card.run.experiment in before)]
+    first = [card.id for card in _alike(finished)[:2]]
+    return {run_id: [by_id[run_id]] for run_id in pick_names("Runs", list(by_id), "compare_run", first)}
+
+
+def _alike(cards: Sequence[RunCard]) -> list[RunCard]:
+    """What to begin with: runs of this app with the newest one's classes; imported ones only where there are no others."""
+    own = [card for card in cards if not card.run.import_file.exists()] or list(cards)
+    return [card for card in own if card.class_names == own[0].class_names]
 
 
 def _choose_runs(name: str, runs: Mapping[str, RunCard]) -> list[RunCard]:

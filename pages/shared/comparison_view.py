@@ -9,7 +9,7 @@ import streamlit as st
 
 from mammo_core.analysis.answers import metric_title
 from mammo_core.analysis.expectation import expected
-from mammo_core.analysis.groups import highest_of
+from mammo_core.analysis.variance import highest_of
 from mammo_core.report import comparison_tables as tables
 from mammo_core.report.charts import CurveView, group_curves, metric_dots
 from mammo_core.report.charts_compare import difference_chart
@@ -49,6 +49,7 @@ def numbers(result: Result) -> None:
         "n": st.column_config.NumberColumn(width=36),
         "95 % mean of runs": text("95 % mean", width=112, help=explain("t interval")),
         "95 % runs and patients": text("95 % with patients", width=122, help=explain("runs and patients")),
+        "Folds joined": text(width=88, help=explain("out-of-fold")),
         "95 % one new run": text("95 % new run", width=112, help=explain("prediction interval")),
         "Runs": None,
         "How": None,
@@ -118,11 +119,10 @@ def curves(groups: Groups, result: Result) -> None:
 
 def centres(result: Result) -> None:
     """Centre by centre, and the gap between a mixed and a held-out split."""
-    gap = result["split_gap"]
-    if not result["centres"] and gap is None:
+    if not result["centres"] and not result["split_gaps"]:
         return
     st.subheader("Centre by centre")
-    if gap is not None:
+    for gap in result["split_gaps"]:
         found = gap["gap"]
         held = ", ".join(gap["centers"]) or "not recorded"
         st.markdown(
@@ -163,6 +163,8 @@ def one_run_against_the_rest(result: Result) -> None:
     found = expected(rest, value, highest_of(metric))
     icon = ":material/help:" if found.inside is None else ":material/check_circle:" if found.inside else ":material/warning:"
     words = found.text if run not in group["runs"] else f"{found.text} ({run} itself is left out of the expectation.)"
+    if other["class_names"] != group["class_names"] or (run not in group["runs"] and other["films"] != group["films"]):
+        words += " It was judged on other films or classes, so this is a rough look only."
     st.info(plain(words), icon=icon)
 
 

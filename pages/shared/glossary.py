@@ -50,6 +50,7 @@ GLOSSARY: dict[str, str] = {
     "for folds it is widened, since folds share training films.",
     "runs and patients": "95 % interval from drawing patients and runs anew 2000 times: what other patients and other seeds "
     "would have given. The one to quote.",
+    "out-of-fold": "The metric of all folds' predictions joined: every film once, by the model that did not see its patient.",
     "prediction interval": "Where one more run of the same kind would fall with 95 % probability. With three runs it is wide, "
     "and mean plus or minus 2 SD would be far too narrow.",
     "unit": "What is counted as one case: a film, or a breast, exam or patient by the mean probability of its films.",
