@@ -302,6 +302,16 @@ def test_runs_of_another_tool_take_part_with_the_numbers_of_their_history(tmp_pa
     assert any("trained by another tool" in warning for warning in result["warnings"])
 
 
+def test_the_best_epoch_of_another_tool_is_named_as_its_file_numbers_it(tmp_path):
+    workspace = Workspace(tmp_path / "home")
+    file = tmp_path / "keras.csv"
+    losses = [1.0, 0.8, 0.6, 0.5, 0.7, 0.9]
+    file.write_text("epoch,loss,val_loss\n" + "".join(f"{e},{1 / (e + 1)},{v}\n" for e, v in enumerate(losses)))
+    import_history(workspace, file, "keras")
+    group = compare({"keras": experiment_runs_of(workspace, "keras")})["groups"][0]
+    assert (group["best_epochs"], group["best_words"]) == ([4], ["epoch 3 (row 4)"])
+
+
 def experiment_runs_of(workspace, name):
     return [run for run in list_runs(workspace) if run.experiment == name]
 

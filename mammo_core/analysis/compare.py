@@ -129,6 +129,7 @@ def _group_entry(group: Group, names: Sequence[str], resampled: Resampled | None
         "seeds": [finished.config.seed for finished in runs],
         "folds": [finished.config.fold for finished in runs],
         "best_epochs": [finished.best_epoch for finished in runs],
+        "best_words": [finished.best_text for finished in runs],
         "imported": [finished.imported for finished in runs],
         "films": [None if table is None else len(table) for table in tables],
         "patients": None if resampled is None else resampled.patients,

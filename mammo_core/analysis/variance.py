@@ -14,7 +14,7 @@ import pandas as pd
 from mammo_core.analysis.metrics import LOWER_IS_BETTER
 from mammo_core.config import SCHEMA_VERSION, TrainConfig
 from mammo_core.errors import MammoError
-from mammo_core.runs.history import best_epoch
+from mammo_core.runs.history import best_epoch, epoch_word
 from mammo_core.runs.run_dir import RunDir, experiment_runs, is_readable
 from mammo_core.runs.schema import HEADLINE_METRICS, EpochRecord, MetricValue
 from mammo_core.settings import RESEARCH_ONLY, Workspace
@@ -131,6 +131,13 @@ class FinishedRun:
     val_loss: float | None
     stop_reason: str | None
     imported: bool = False
+    best_words: str = ""
+    """The best epoch as pages name it, where another tool numbers its epochs otherwise; else empty."""
+
+    @property
+    def best_text(self) -> str:
+        """``epoch 4``, or ``epoch 3 (row 4)`` of an imported history."""
+        return self.best_words or f"epoch {self.best_epoch}"
 
 
 def finished_runs(runs: Sequence[RunDir]) -> tuple[list[FinishedRun], list[dict[str, str]]]:
@@ -193,17 +200,18 @@ def _imported(run: RunDir) -> FinishedRun:
     best = best_epoch(records) or _most_accurate(records)
     if best is None:
         raise MammoError("imported, but its history holds neither a validation loss nor a validation accuracy")
-    found = _evaluation_of_the_other_tool(run)
+    found, words = _evaluation_of_the_other_tool(run), epoch_word(best)
     how = (
         "as the other tool's own evaluation says, at an epoch that it does not name; no interval, since there are no predictions"
     )
     if not found:
         found = {name: value for name, column in IMPORTED_METRICS.items() if (value := getattr(best, column)) is not None}
-        how = f"as the other tool recorded it at epoch {best.epoch}; no interval, since there are no predictions"
+        how = f"as the other tool recorded it at {words}; no interval, since there are no predictions"
     metrics = {name: MetricValue(value=value, method=how) for name, value in found.items()}
     if best.val_loss is not None:
-        metrics["val_loss"] = MetricValue(value=best.val_loss, method=f"lowest of the history, epoch {best.epoch}")
-    return FinishedRun(run, run.config(), best.epoch, len(records), metrics, best.val_loss, None, imported=True)
+        metrics["val_loss"] = MetricValue(value=best.val_loss, method=f"lowest of the history, {words}")
+    counted = (best.epoch, len(records), metrics, best.val_loss, None)
+    return FinishedRun(run, run.config(), *counted, imported=True, best_words=words)
 
 
 def _evaluation_of_the_other_tool(run: RunDir) -> dict[str, float]:

@@ -159,7 +159,7 @@ def source_table(result: Result) -> pd.DataFrame:
                 "Films a run": " or ".join(map(str, films)) or "not recorded",
                 "Patients": "not recorded" if group["patients"] is None else str(group["patients"]),
                 "Runs": ", ".join(run.rpartition("/")[2] for run in group["runs"]),
-                "Best epochs": ", ".join(map(str, group["best_epochs"])),
+                "Best epochs": ", ".join(words.removeprefix("epoch ") for words in group["best_words"]),
             }
         )
     return pd.DataFrame(rows)

@@ -47,6 +47,22 @@ def _is_number(value: object) -> bool:
     return value is None or isinstance(value, int | float)
 
 
+def epoch_word(record: EpochRecord) -> str:
+    """How every page and file names an epoch: ``epoch 4``; ``epoch 3 (row 4)`` where an imported file numbers it otherwise than
+    by its row, counted from 1; ``row 4`` where the file gives it no number.
+    """
+    extra = record.model_extra or {}
+    row = int(extra.get("source_row") or record.epoch)
+    return place_words(extra.get("source_epoch", row), row)
+
+
+def place_words(epoch: float | None, row: int) -> str:
+    """:func:`epoch_word` from the file's own number, if any, and the row."""
+    if epoch is None or not np.isfinite(epoch):
+        return f"row {row}"
+    return f"epoch {epoch:g}" if epoch == row else f"epoch {epoch:g} (row {row})"
+
+
 def best_epoch(records: Sequence[EpochRecord]) -> EpochRecord | None:
     """The record with the lowest validation loss, the first of equals; ``None`` where no epoch has one."""
     judged = [record for record in records if record.val_loss is not None]
