@@ -3,9 +3,9 @@
 import streamlit as st
 
 from mammo_core.workflows.supervisor import ensure_supervisor
-from pages.shared.frame import current_workspace, sidebar_foot
+from pages.shared.frame import current_workspace, page_icon, sidebar_foot
 
-st.set_page_config(page_title="MammoTrace", page_icon=":material/radiology:", layout="wide")
+st.set_page_config(page_title="MammoTrace", page_icon=page_icon(), layout="wide")
 
 navigation = st.navigation(
     {

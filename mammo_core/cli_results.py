@@ -86,14 +86,23 @@ def diagnose(
 
 
 def _say_judged(item: dict[str, Any]) -> None:
+    from mammo_core.analysis.diagnosis.text import merged
+
+    histories = item.get("histories", ())
+    if len(histories) > 1 and Path(item["path"]).expanduser().is_dir():
+        say(f"{item['path']}: a folder of {len(histories)} histories; each is judged by itself:")
+        for history in histories:
+            say(f"  {history['label']}, {history['rows']} rows: {history['verdict']} - {history['headline']}")
+        say("  Name one of its files or sub-folders to see what led to its verdict.")
+        return
     say(f"{item['path']}: {item['error'] or item['verdict'] + ' - ' + item['headline']}")
-    for finding in item["findings"]:
+    for finding in merged(item["findings"]):
         say(f"  {finding['severity']}: {finding['text']}")
     for fact in item.get("facts", ()):
         say(f"  read: {fact}")
-    if len(item.get("histories", ())) > 1:
-        say(f"  The file holds {len(item['histories'])} histories; the longest is judged above:")
-        for history in item["histories"]:
+    if len(histories) > 1:
+        say(f"  The file holds {len(histories)} histories; the longest is judged above:")
+        for history in histories:
             say(f"  {history['label']}, {history['rows']} rows: {history['verdict']} - {history['headline']}")
 
 
@@ -155,11 +164,14 @@ def report_pack(
     size, progress = FigureSize(preset), ProgressBar("Report pack")
     made = make_pack(open_home(), run, assets_dir, formats=comma_names(format), size=size, progress=progress)
     if json:
-        print_json({"zip": str(made.zip_path), "files": [str(path) for path in made.files], "problems": list(made.problems)})
+        print_json(
+            {"zip": str(made.zip_path), "files": [str(path) for path in made.files], "problems": list(made.problems)}
+            | {"missing": dict(made.missing)}
+        )
     for problem in made.problems:
-        say(f"Not made: {problem}")
-    say(f"{len(made.files)} files in {assets_dir}")
-    raise typer.Exit(1 if made.problems else 0)
+        say(f"Note: {problem}")
+    say(f"{made.words}; in {assets_dir}")
+    raise typer.Exit(1 if any(made.missing.values()) else 0)
 
 
 @app.command()

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 from mammo_core.report import theme
-from mammo_core.report.charts_history import PANELS, HistoryView, history_chart
-from mammo_core.report.charts_runs import MOST_RUNS, RunsView, metrics_of, runs_chart, runs_without_time, short_names
+from mammo_core.report.charts_history import PAGE_HEIGHT, PANELS, HistoryView, history_chart
+from mammo_core.report.charts_runs import MOST_RUNS, RunsView, metrics_of, runs_chart, runs_without_time, short_names, why_rows
 from mammo_core.report.event_names import ROW_HEIGHT, Band, Event, joined_events, rows_without_overlap
-from mammo_core.report.figures import export
+from mammo_core.report.figures import FigureSize, draw_figure, export
 from mammo_core.report.history_events import ending_events, rate_events
-from mammo_core.report.panels import Panel
+from mammo_core.report.panels import Panel, log_ticks
 from mammo_core.report.smoothing import smoothed
 from mammo_core.report.x_axis import epoch_seconds, history_axis, why_no_time
 from mammo_core.runs.history import history_frame
@@ -113,7 +113,7 @@ def test_a_file_that_counts_from_zero_or_in_fractions_is_drawn_by_its_own_number
         frame = falling(4, source_epoch=own)
         spec = history_chart(frame, HistoryView(best_epoch=4)).to_dict()
         assert [x for x, _ in line_of(spec)] == own
-        assert f"best epoch {own[-1]:g}" in words(spec)
+        assert f"best epoch {own[-1]:g} (row 4)" in words(spec)
 
 
 def test_a_file_whose_epochs_restart_is_drawn_by_rows_and_its_runs_are_not_joined():
@@ -278,6 +278,84 @@ def test_many_names_stand_above_the_curves_and_take_no_height_from_them():
     assert panel.y_pixel(1.0) >= panel.headroom - 1e-9
 
 
+def _spans_on_top(spec: dict[str, Any], width: float) -> list[tuple[float, float, float]]:
+    """(y, left, right) of every text of the first panel, letters taken as half as wide again as they are on paper."""
+    found = []
+    for layer in parts(spec["vconcat"][0]):
+        if layer["mark"]["type"] != "text":
+            continue
+        (row,) = values_of(layer)
+        x, length = layer["encoding"]["x"], 5.4 * len(row["name"])
+        domain = x.get("scale", {}).get("domain")
+        place = x["value"] if "value" in x else width * (row[x["field"]] - domain[0]) / (domain[1] - domain[0])
+        place += layer["mark"].get("dx", 0)
+        shift = {"left": 0.0, "center": 0.5, "right": 1.0}[layer["mark"].get("align", "center")]
+        found.append((layer["encoding"]["y"]["value"], place - shift * length, place + (1 - shift) * length))
+    return found
+
+
+def _crowded(epochs: int = 20) -> tuple[pd.DataFrame, dict[str, Any]]:
+    columns = {name: [0.5] * epochs for name in ("train_acc", "val_acc", "seconds", "train_loss_eval")}
+    frame = falling(epochs, lr=[1e-3] * epochs, val_recall=[dict.fromkeys("ABCD", 0.5)] * epochs, **columns)
+    bands = (Band(1, 10, "Rapid learning"), Band(11, 12, "Refinement"), Band(13, epochs, "After the best epoch"))
+    return frame, {
+        "best_epoch": 12, "bands": bands, "events": (Event(epochs, "final checkpoint"),), "class_names": tuple("ABCD"),
+        "title": "a run",
+    }  # fmt: skip
+
+
+def test_in_a_narrow_plot_no_two_names_overlap_and_the_key_says_what_the_numbers_stand_for():
+    frame, view = _crowded()
+    spec = history_chart(frame, HistoryView(width=180, most_height=PAGE_HEIGHT, **view)).to_dict()
+    spans = _spans_on_top(spec, 180)
+    for one, other in itertools.combinations(spans, 2):
+        assert abs(one[0] - other[0]) >= 10 or one[2] <= other[1] or other[2] <= one[1]
+    assert all(left >= -40 and right <= 190 for _, left, right in spans)
+    key = {"I Rapid learning", "II Refinement", "III After the best epoch", "1 best epoch 12", "2 final checkpoint"}
+    assert key <= set(words(spec))
+    wide = words(history_chart(frame, HistoryView(**view)).to_dict())
+    assert {"Refinement", "best epoch 12", "final checkpoint"} <= set(wide)
+
+
+def test_numbers_stand_over_the_lines_of_their_events():
+    events = (Event(12, "best epoch 12"), Event(20, "final checkpoint"))
+    panel = Panel(name="p", title="", epochs=20, width=190, height=100, domain=(0, 1), events=events, name_events=True)
+    tags = panel.ground.tags
+    assert {tag: name for tag, (_, name) in tags.items()} == {"1": "best epoch 12", "2": "final checkpoint"}
+    assert [tags[tag][0] for tag in "12"] == pytest.approx([190 * (epoch - 0.5) / 20 for epoch in (12, 20)])
+
+
+@pytest.mark.parametrize("points", [7, 10])
+@pytest.mark.parametrize("preset", ["single", "double"])
+def test_the_file_is_no_taller_than_200_mm_and_its_plot_no_less_than_two_thirds_of_a_column(preset, points):
+    frame, view = _crowded()
+    plots = []
+
+    def build(width: int):
+        plots.append(width)
+        return history_chart(frame, HistoryView(width=width, most_height=PAGE_HEIGHT, **view))
+
+    svg = draw_figure(build, ("svg",), FigureSize(preset, points))["svg"].decode()
+    height = float(svg.partition('height="')[2].partition("mm")[0])
+    assert height <= 200
+    assert plots[-1] >= 0.65 * FigureSize(preset, points).width_mm * 72 / 25.4
+
+
+@pytest.mark.parametrize("domain", [(0.3, 1.8), (0.95, 1.9), (0.9, 1.1), (1e-4, 20.0), (0.011, 0.012)])
+def test_a_logarithmic_axis_has_numbers_over_all_of_its_range(domain):
+    ticks = log_ticks(domain)
+    assert 4 <= len(ticks) <= 16
+    assert all(domain[0] <= tick <= domain[1] for tick in ticks)
+    edges = np.log([domain[0], *ticks, domain[1]])
+    assert np.diff(edges).max() <= 0.45 * (edges[-1] - edges[0])
+
+
+def test_the_numbers_of_a_logarithmic_axis_are_in_the_drawing():
+    frame = history([1.75, 0.9, 0.6, 0.4], train_loss=[1.8, 1.0, 0.5, 0.3])
+    svg = export(history_chart(frame, HistoryView(log_loss=True, panels=("loss",))), "svg").decode()
+    assert any(f">{number}</text>" in svg for number in ("1.5", "1.6", "1.8"))
+
+
 def test_the_pointer_is_told_the_values_of_all_panels_and_marks_the_epoch_in_each():
     frame = falling(5, lr=[1e-3] * 5, val_acc=[0.5] * 5)
     spec = history_chart(frame, HistoryView(live=True)).to_dict()
@@ -320,6 +398,26 @@ def test_runs_are_drawn_over_time_only_where_all_have_it():
     ):
         spec = runs_chart(frames, RunsView(axis="time")).to_dict()
         assert {layer["encoding"]["x"]["field"] for layer in parts(spec) if layer["mark"]["type"] == "line"} == {field}
+
+
+def test_runs_that_count_from_0_and_from_1_are_drawn_over_rows_and_it_is_said():
+    zero, one = falling(4, source_epoch=[0.0, 1.0, 2.0, 3.0]), falling(4)
+    frames = {"a/x": zero, "b/x": one}
+    spec = runs_chart(frames, RunsView()).to_dict()
+    lines = [[row["epoch"] for row in values_of(layer)] for layer in parts(spec) if layer["mark"]["type"] == "line"]
+    assert lines == [[1, 2, 3, 4]] * 4
+    assert "Row of the history, from 1" in str(spec)
+    assert why_rows(frames).endswith("a/x counts from 0; b/x counts from 1.")
+    assert why_rows({"a/x": zero, "b/x": zero}) == ""
+    alike = runs_chart({"a/x": zero, "b/x": zero}, RunsView()).to_dict()
+    assert [row["epoch"] for row in values_of(next(iter(parts(alike))))] == [0, 1, 2, 3]
+
+
+def test_in_a_narrow_plot_the_runs_are_named_above_it():
+    frames = {f"e/seed_{n}": falling(5) for n in range(8)}
+    spec = runs_chart(frames, RunsView(width=180)).to_dict()
+    assert {f"seed_{n}" for n in range(8)} <= set(words(spec))
+    assert all(right <= 195 for _, _, right in _spans_on_top(spec, 180))
 
 
 def test_only_metrics_that_a_run_has_are_offered():

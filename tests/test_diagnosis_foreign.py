@@ -9,6 +9,7 @@ import pytest
 
 from mammo_core.analysis.diagnosis import Context, diagnose
 from mammo_core.analysis.diagnosis.measures import cases_behind
+from mammo_core.runs.history import epoch_word
 from mammo_core.runs.schema import EpochRecord
 
 
@@ -286,3 +287,65 @@ def test_a_case_or_two_of_thousands_do_not_hide_a_collapse():
 def test_a_vanished_training_loss_that_halves_each_epoch_is_not_told_as_a_percentage():
     found = diagnose(history([0.05, 0.04, 0.03, 0.018, 0.0014, 0.0012], [0.4, 0.08, 0.068, 0.067, 0.05, 0.043]))
     assert found.verdict == "TOO_FEW_EPOCHS" and "was still falling when training ended" in found.headline
+
+
+def late_validation():
+    """Five rows without a validation loss, in which most is learnt, then fifteen in which little is."""
+    losses = [None] * 5 + [0.321 - 0.001 * step for step in range(15)]
+    accuracy = [0.58, 0.59, 0.60, 0.675, 0.695] + [0.69 + 0.001 * step for step in range(15)]
+    return history(
+        [0.43 - 0.02 * step for step in range(5)] + [0.33 - 0.002 * step for step in range(15)], losses, None, accuracy
+    )
+
+
+def test_a_plateau_of_the_loss_is_not_called_nothing_learnt_where_the_accuracy_rose_before_it():
+    found = diagnose(late_validation())
+    assert found.verdict == "PLATEAU"
+    assert "hardly anything was learnt" not in found.headline
+    assert "the first 5 have none" in found.headline
+    assert "accuracy rose from 0.580 to 0.703" in found.headline
+    assert found.confidence == "low"
+    assert "the validation loss is missing in the first 5 rows" in found.confidence_reason
+
+
+def test_learning_begins_with_training_and_not_with_validation():
+    first = diagnose(late_validation()).phases[0]
+    assert (first.id, first.rows[0]) == ("rapid_learning", 1)
+    assert first.rows[1] <= 6
+
+
+def test_an_accuracy_that_was_high_from_the_start_leaves_little_to_learn():
+    found = diagnose(
+        history(
+            fall(0.49, 0.3, 3, 10), 0.38 + 0.004 * np.cos(np.arange(10)), None, np.full(10, 0.955) + 0.02 * (np.arange(10) == 4)
+        )
+    )
+    assert found.verdict == "PLATEAU"
+    assert "0.955 from the start" in found.headline
+    assert found.confidence == "low"
+
+
+def test_what_speaks_against_converged_is_named_in_its_sentence():
+    losses = fall(1.0, 0.4, 2, 14)
+    gap = (0.7 + 0.016 * np.arange(14), np.full(14, 0.8) - 0.001 * (np.arange(14) % 2))
+    growing = diagnose(history(losses, losses + 0.05, *gap), Context(own_run=True, n_val=500))
+    assert growing.verdict == "HEALTHY"
+    assert growing.headline.endswith(", but the accuracy gap between training and validation grows by 0.016 an epoch.")
+    few = diagnose(history(losses, losses + 0.05, None, fall(0.4, 0.8, 2, 14)), Context(n_val=44))
+    assert few.headline.endswith(", but the accuracy rests on few cases.")
+    assert few.confidence_reason == "few validation cases: 44 of at least 300"
+    assert diagnose(history(losses, losses + 0.05)).headline.endswith(" and nothing speaks against it.")
+
+
+def test_an_epoch_is_named_with_its_row_where_the_file_counts_otherwise():
+    def word(**extra):
+        return epoch_word(EpochRecord(epoch=4, **extra))
+
+    assert word() == "epoch 4"
+    assert word(source_epoch=3.0) == "epoch 3 (row 4)"
+    assert word(source_epoch=4.0) == "epoch 4"
+    assert word(source_epoch=0.5) == "epoch 0.5 (row 4)"
+    assert word(source_epoch=None) == "row 4"
+    assert word(source_epoch=4.0, source_row=9) == "epoch 4 (row 9)"
+    best = diagnose(history(fall(1.0, 0.4, 2, 14), fall(1.0, 0.4, 2, 14)))
+    assert "at epoch 13 (row 14)" in best.finding("HEALTHY").text

@@ -68,3 +68,20 @@ def test_pairs_of_the_command_line_become_a_mapping():
 def test_a_pair_that_says_nothing_is_refused(pair):
     with pytest.raises(DataError, match="expected NAME=COLUMN"):
         parse_mapping([pair])
+
+
+def test_a_folder_of_several_kinds_of_logs_names_them(tmp_path):
+    for name, text in (
+        ("a", KERAS),
+        ("b", KERAS),
+        ("c", "| epoch | train_loss |\n|---|---|\n| 1 | 0.5 |\n| 2 | 0.4 |\n| 3 | 0.3 |\n"),
+    ):
+        (tmp_path / "logs" / name).mkdir(parents=True)
+        (tmp_path / "logs" / name / "log.md").write_text(text) if name == "c" else (
+            tmp_path / "logs" / name / "log.csv"
+        ).write_text(text)
+    found = preview_history(tmp_path / "logs")
+    assert len({history.source for history in found.histories}) == 2
+    assert all(history.source in found.summary for history in found.histories)
+    assert "3 histories" in found.summary
+    assert ": 2 " in found.summary

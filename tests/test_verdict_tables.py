@@ -24,7 +24,7 @@ def test_every_finding_has_a_row_with_its_numbers_and_limits():
     assert worst["rule"] == "overfit severe"
     assert "rise " in worst["measured"]
     assert worst["limits"]
-    assert set(table["how sure"]) <= {"very", "fairly", "hardly"}
+    assert set(table["confidence"]) <= {"high", "medium", "low"}
 
 
 def test_a_patience_that_never_acts_says_so_and_one_that_acts_gives_its_price():
@@ -39,8 +39,13 @@ def test_a_patience_that_never_acts_says_so_and_one_that_acts_gives_its_price():
     assert stopping_rows(diagnose([EpochRecord(epoch=1, train_loss=1.0)])).empty
 
 
-def test_how_sure_is_said_in_words_and_may_change_while_a_run_trains():
-    assert how_sure(diagnose(OVERFITTED[:3], Context(own_run=True))) == "How sure: hardly."
+def test_confidence_is_said_with_its_reason_and_may_change_while_a_run_trains():
+    assert (
+        how_sure(diagnose(OVERFITTED[:7], Context(own_run=True, n_val=500))) == "Confidence: low (few epochs: 7 of at least 10)."
+    )
+    assert how_sure(diagnose(OVERFITTED, Context(own_run=True, n_val=500))) == "Confidence: high."
+    few = how_sure(diagnose(OVERFITTED, Context(own_run=True, n_val=44)))
+    assert few == "Confidence: low (few validation cases: 44 of at least 300)."
     assert "may change" in how_sure(diagnose(OVERFITTED[:3], Context(own_run=True, finished=False)))
 
 
@@ -55,6 +60,16 @@ def test_how_sure_is_said_in_words_and_may_change_while_a_run_trains():
 )
 def test_values_are_words(values, text):
     assert values_text(values) == text
+
+
+def test_under_a_cosine_schedule_the_table_advises_the_patience_of_the_text():
+    advice = diagnose(OVERFITTED, Context(own_run=True, scheduler="cosine", max_epochs=20))
+    table = stopping_rows(advice)
+    assert "a patience of at least 6." in advice.early_stopping["text"]
+    assert table.loc[table["advised"] == "yes", "patience"].tolist() == [6]
+    unknown = diagnose(OVERFITTED, Context(own_run=True, scheduler="cosine"))
+    assert "None" not in unknown.early_stopping["text"]
+    assert set(stopping_rows(unknown)["advised"]) == {""}
 
 
 def test_a_span_of_one_epoch_is_one_number():

@@ -13,11 +13,12 @@ import pandas as pd
 from mammo_core.report.event_names import Band, Event, joined_events
 from mammo_core.report.history_events import broken_events, resume_events
 from mammo_core.report.hover import CROSSHAIR, HOVER, Told, crosshair, told_values
-from mammo_core.report.panels import ROW_HEIGHT, Panel, Series, class_series, drawn, line_panel, value_range
-from mammo_core.report.spec import Chart, Spec
+from mammo_core.report.line_names import LABEL_GAP, flowing_places
+from mammo_core.report.panels import ROW_HEIGHT, Panel, Series, class_series, drawn, line_panel, room_on_top, value_range
+from mammo_core.report.spec import Chart, Spec, at, category, records
 from mammo_core.report.theme import NEUTRAL, TRAINING, VALIDATION, class_colours
 from mammo_core.report.x_axis import IS_BREAK, AxisKind, Floats, XAxis, epoch_seconds, history_axis, place_word, shown_epochs
-from mammo_core.runs.history import RECALL_PREFIX
+from mammo_core.runs.history import RECALL_PREFIX, place_words
 
 LOSS = (
     Series("train_loss", "training", TRAINING),
@@ -52,6 +53,15 @@ MOST_CLASSES = 8
 """Of more classes the names would not fit beside the panel."""
 FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
+PAGE_HEIGHT = 560
+"""Points: a little less than 200 mm, so that a figure and its caption fit on a page."""
+LEAST_HEIGHT = 28
+"""Of the curves of a panel, however many panels there are."""
+SPACING, TIGHT = 14, 10
+"""Between panels, pixels; tight where the height is limited."""
+AXIS_DEPTH, TITLE_HEIGHT = 42, 24
+"""What numbers and title of the epoch axis, and the title of the figure, take at most."""
+
 ZOOM = "zoom"
 """Name of the selection that keeps a reader's zoom while the chart is redrawn."""
 
@@ -82,6 +92,8 @@ class HistoryView:
     panels: tuple[PanelName, ...] = tuple(PANELS)
     loss_unit: str = "nats"
     """Empty where the loss of another tool may be of any kind."""
+    most_height: int | None = None
+    """Height that the whole figure may have; panels become lower to keep it. For a page of paper ``PAGE_HEIGHT``."""
     live: bool = False
     """Whether the reader can zoom along the epochs; give ``st.altair_chart`` a ``key`` and ``on_select="rerun"``."""
 
@@ -171,10 +183,14 @@ class _Ground:
 
 def _stack(frame: pd.DataFrame, wanted: Sequence[_Wanted], view: HistoryView, description: str) -> Chart:
     ground = _ground(frame, view)
+    wanted = _lowered(ground, wanted, view)
     panels = [_panel(ground, one, view, (index, len(wanted))) for index, one in enumerate(wanted)]
     told = _everything(panels[0], wanted, ground.table)
     charts = [line_panel(ground.table, one.series, panel, told) for one, panel in zip(wanted, panels, strict=True)]
-    spec: Spec = {"vconcat": charts, "spacing": 14, "bounds": "flush", "description": description}
+    charts[-1]["layer"] += _key(panels[0].ground.key, panels[-1])
+    spec: Spec = {"vconcat": charts, "spacing": SPACING, "bounds": "flush", "description": description}
+    if view.most_height:
+        spec["spacing"] = TIGHT
     spec["resolve"] = {"scale": dict.fromkeys(("color", "shape", "strokeDash", "opacity"), "independent")}
     if view.title:
         spec["title"] = view.title
@@ -183,6 +199,50 @@ def _stack(frame: pd.DataFrame, wanted: Sequence[_Wanted], view: HistoryView, de
             chart["layer"].insert(-1, crosshair(told, panel))
         spec["params"] = live_selections([panel.name for panel in panels], ground.axis.field)
     return Chart(spec)
+
+
+KEY_LEFT = -30.0
+"""The key begins under the numbers of the y axis."""
+
+
+def _key_places(key: Sequence[str], width: float) -> list[tuple[float, int]]:
+    return flowing_places(key, width - KEY_LEFT, 10)
+
+
+def _key(key: Sequence[str], panel: Panel) -> list[Spec]:
+    """What the numbers at the top stand for, below the epoch axis."""
+    words = {"type": "text", "style": "note", "baseline": "middle", "align": "left", "clip": False}
+    return [
+        {
+            "data": records([{"name": text}]),
+            "mark": words,
+            "encoding": {
+                "x": at(KEY_LEFT + left),
+                "y": at(panel.height + AXIS_DEPTH + LABEL_GAP * row),
+                "text": category("name"),
+            },
+        }
+        for text, (left, row) in zip(key, _key_places(key, panel.width), strict=True)
+    ]
+
+
+def _lowered(ground: _Ground, wanted: Sequence[_Wanted], view: HistoryView) -> Sequence[_Wanted]:
+    """The panels with heights such that the figure keeps ``view.most_height``."""
+    if not view.most_height:
+        return wanted
+    panels = [_panel(ground, one, view, (index, len(wanted))) for index, one in enumerate(wanted)]
+    key = panels[0].ground.key
+    around = AXIS_DEPTH + TIGHT * (len(wanted) - 1) + (TITLE_HEIGHT if view.title else 0) + 8
+    around += LABEL_GAP * (max((row for _, row in _key_places(key, view.width)), default=-1) + 1)
+    names = sum(panel.headroom for panel in panels)
+    share = (view.most_height - around - names) / sum(panel.height - panel.headroom for panel in panels)
+    if share >= 1:
+        return wanted
+    heights = [max(LEAST_HEIGHT, math.floor(share * (panel.height - panel.headroom))) for panel in panels]
+    return [
+        replace(one, height=round(height + min(panel.headroom - panel.top, 2 * ROW_HEIGHT)))
+        for one, panel, height in zip(wanted, panels, heights, strict=True)
+    ]
 
 
 def live_selections(names: Sequence[str], field: str) -> list[Spec]:
@@ -220,10 +280,11 @@ def _placing(epochs: Floats, xs: Floats) -> Callable[[float], float]:
 
 
 def _place_text(frame: pd.DataFrame, epoch: float) -> str:
-    """``epoch 5`` as the file itself numbers it; ``row 81`` where its numbers are no places."""
+    """``epoch 5``; of an imported file ``epoch 4 (row 5)`` where it numbers otherwise, ``row 81`` where they are no places."""
+    if place_word(frame) == "row":
+        return f"row {epoch:g}"
     places = np.flatnonzero(frame["epoch"].to_numpy() == epoch)
-    shown = float(shown_epochs(frame)[places[0]]) if len(places) else epoch
-    return f"{place_word(frame)} {shown:g}"
+    return place_words(float(shown_epochs(frame)[places[0]]) if len(places) else epoch, int(epoch))
 
 
 def _panel(ground: _Ground, wanted: _Wanted, view: HistoryView, place: tuple[int, int]) -> Panel:
@@ -247,9 +308,11 @@ def _panel(ground: _Ground, wanted: _Wanted, view: HistoryView, place: tuple[int
         clip=view.live,
         log=is_log,
         smoothing=view.smoothing if wanted.is_curve else 0.0,
+        top=room_on_top([one.name for one in drawn(wanted.series, ground.table)], view.width),
     )
-    # more than two rows of names must not press the curves together
-    return replace(panel, height=round(wanted.height + max(0.0, panel.headroom - 2 * ROW_HEIGHT)))
+    # neither the lines' names nor more than two rows of others must press the curves together
+    more = panel.top + max(0.0, panel.headroom - panel.top - 2 * ROW_HEIGHT)
+    return replace(panel, height=round(wanted.height + more))
 
 
 def _everything(panel: Panel, wanted: Sequence[_Wanted], table: pd.DataFrame) -> Told:

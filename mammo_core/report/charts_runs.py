@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from mammo_core.report.charts_history import live_selections, loss_range, lowest_epoch
 from mammo_core.report.hover import HOVER, crosshair, hover_layer, told_values
-from mammo_core.report.panels import Panel, Series, drawn, end_names, foot_names, line_values, single_line, value_range
+from mammo_core.report.panels import (
+    Panel,
+    Series,
+    drawn,
+    end_names,
+    foot_names,
+    line_values,
+    names_on_top,
+    room_on_top,
+    single_line,
+    value_range,
+)
 from mammo_core.report.smoothing import smoothed
 from mammo_core.report.spec import Chart, Spec, layered, number, records, tooltip
 from mammo_core.report.theme import NEUTRAL, run_colours
-from mammo_core.report.x_axis import AxisKind, XAxis, epoch_seconds, history_axis, shown_epochs, total_seconds, why_no_time
+from mammo_core.report.x_axis import (
+    AxisKind,
+    XAxis,
+    epoch_seconds,
+    history_axis,
+    place_word,
+    shown_epochs,
+    total_seconds,
+    why_no_time,
+)
 
 Frames = Mapping[str, pd.DataFrame]
 
@@ -23,6 +43,9 @@ MOST_RUNS = 8
 """As many runs as there are colours that can be told apart."""
 LONGEST_NAME = 22
 TRAINING_DASH = (4, 3)
+NARROW_SHAPE = 1.1
+"""Height of a narrow plot over its width."""
+UNSMOOTHED = frozenset({"rate", "time"})
 
 
 @dataclass(frozen=True)
@@ -87,10 +110,15 @@ def runs_chart(frames: Frames, view: RunsView) -> Chart:
     metric = RUN_METRICS[view.metric]
     frames = {run_id: frames[run_id] for run_id in list(frames)[:MOST_RUNS] if len(frames[run_id])}
     tables, axis = _tables(frames, view)
+    frames = _by_rows(frames) if why_rows(frames) and axis.field == "epoch" else frames
     names, colours = short_names(list(tables)), run_colours(list(tables))
     solid = {run: Series(metric.validation, names[run], colours[run], shape="") for run in tables}
     dashed = {run: Series(metric.training, names[run], colours[run], TRAINING_DASH, "") for run in tables if metric.training}
+    ends, last, kinds = _names(tables, solid, dashed, view)
     panel = _panel(tables, axis, view)
+    if panel.is_narrow:
+        top = room_on_top([one.name for one, _ in [*ends, *kinds]], view.width)
+        panel = replace(panel, top=top, height=round(view.width * NARROW_SHAPE + top))
     parts: list[Spec] = []
     for run, table in tables.items():
         for one in (dashed.get(run), solid[run]):
@@ -99,14 +127,17 @@ def runs_chart(frames: Frames, view: RunsView) -> Chart:
         parts += _best(solid[run], frames[run], table, panel)
     parts = parts or [single_line(Series("value", "", NEUTRAL), [], panel, "series")]
     parts[0]["name"] = panel.name
-    parts += _names(tables, solid, dashed, panel)
+    if panel.is_narrow:
+        parts += names_on_top([*ends, *kinds], view.width)
+    else:
+        parts += end_names([one for one, _ in ends], last, panel, len(kinds)) + foot_names(kinds, panel)
     joined, entries = _joined(tables, names, metric, axis)
     told = told_values(entries, joined, panel)
     if axis.field == "epoch":
         parts += [crosshair(told, panel), hover_layer(told, panel)] if view.live else [hover_layer(told, panel)]
     else:
         parts.append(_dots_to_touch(tables, names, metric, panel))
-    spec = layered(parts, view.width, view.height, description=runs_finding(frames, view))
+    spec = layered(parts, view.width, panel.height, description=runs_finding(frames, view))
     figure: Spec = {"vconcat": [spec], "bounds": "flush", "description": spec["description"]}
     if view.live:
         zoom, cross = live_selections([panel.name], axis.field)
@@ -133,6 +164,8 @@ def _cut(text: str) -> str:
 def _tables(frames: Frames, view: RunsView) -> tuple[dict[str, pd.DataFrame], XAxis]:
     planned = view.planned or {}
     kind: AxisKind = "epoch" if view.axis == "epoch" or runs_without_time(frames) else "time"
+    by_rows = kind == "epoch" and bool(why_rows(frames))
+    frames = _by_rows(frames) if by_rows else frames
     longest = max((total_seconds(f, planned.get(r)) for r, f in frames.items()), default=0.0) if kind == "time" else 0.0
     tables, axes = {}, []
     for run, frame in frames.items():
@@ -143,8 +176,34 @@ def _tables(frames: Frames, view: RunsView) -> tuple[dict[str, pd.DataFrame], XA
         return tables, XAxis(0.5, 1.5)
     is_whole = all(axis.is_whole for axis in axes)
     low, high = min(axis.low for axis in axes), max(axis.high for axis in axes)
-    titles = list(dict.fromkeys(axis.title for axis in axes))
-    return tables, XAxis(low, high, " / ".join(titles), axes[0].field, is_whole)
+    title = ROWS_TITLE if by_rows else axes[0].title
+    return tables, XAxis(low, high, title, axes[0].field, is_whole)
+
+
+ROWS_TITLE = "Row of the history, from 1"
+
+
+def why_rows(frames: Frames) -> str:
+    """Why runs can only be drawn together over rows: their files count epochs from different numbers; empty where they do not."""
+    counted: dict[str, list[str]] = {}
+    for run_id, frame in frames.items():
+        if len(frame):
+            counted.setdefault(_counting(frame), []).append(run_id)
+    if len(counted) < 2:
+        return ""
+    said = "; ".join(f"{', '.join(run_ids)} {how}" for how, run_ids in counted.items())
+    return f"Drawn over rows, counted from 1, since the histories number their epochs differently: {said}."
+
+
+def _counting(frame: pd.DataFrame) -> str:
+    """From where a history counts its epochs, in words; a file that was cut off at its beginning counts as its others do."""
+    if place_word(frame) == "row":
+        return "restarts its numbers"
+    return "counts from 0" if shown_epochs(frame)[0] == 0 else "counts from 1"
+
+
+def _by_rows(frames: Frames) -> dict[str, pd.DataFrame]:
+    return {run_id: frame.drop(columns="source_epoch", errors="ignore") for run_id, frame in frames.items()}
 
 
 def _panel(tables: Frames, axis: XAxis, view: RunsView) -> Panel:
@@ -154,7 +213,7 @@ def _panel(tables: Frames, axis: XAxis, view: RunsView) -> Panel:
         [table[c].to_numpy(dtype=np.float64) for table in tables.values() for c in columns if c in table.columns] or [np.empty(0)]
     )
     domain, is_log = loss_range(values, view.log_loss and view.metric == "loss")
-    if view.metric in ("rate", "time"):
+    if view.metric in UNSMOOTHED:
         domain = value_range([0.0, *values[np.isfinite(values)]])
     return Panel(
         name="panel_0",
@@ -167,7 +226,7 @@ def _panel(tables: Frames, axis: XAxis, view: RunsView) -> Panel:
         axis_format=".2~e" if view.metric == "rate" else None,
         clip=view.live,
         log=is_log,
-        smoothing=view.smoothing if view.metric not in ("rate", "time") else 0.0,
+        smoothing=view.smoothing if view.metric not in UNSMOOTHED else 0.0,
     )
 
 
@@ -191,24 +250,31 @@ def _best(one: Series, frame: pd.DataFrame, table: pd.DataFrame, panel: Panel) -
     return [{"data": data, "mark": mark, "encoding": {"x": panel.x, "y": panel.y}}]
 
 
-def _names(tables: Frames, solid: Mapping[str, Series], dashed: Mapping[str, Series], panel: Panel) -> list[Spec]:
-    """Each run at the end of its line, and below them what solid, dashed and the diamond mean."""
-    kinds: list[tuple[Series, str]] = []
+Named = list[tuple[Series, str]]
+"""Lines that are named, each with the style of its line."""
+
+
+def _names(
+    tables: Frames, solid: Mapping[str, Series], dashed: Mapping[str, Series], view: RunsView
+) -> tuple[Named, pd.DataFrame, Named]:
+    """The runs with their last values, and what solid, dashed and the diamond mean."""
+    kinds: Named = []
     if any(drawn([one], tables[run]) for run, one in dashed.items()):
         kinds = [
             (Series("", "validation", NEUTRAL, shape=""), "series"),
             (Series("", "training", NEUTRAL, TRAINING_DASH, ""), "series"),
         ]
     kinds.append((Series("", "lowest validation loss", NEUTRAL, (0, 99), "diamond"), "series"))
-    if panel.smoothing:
-        kinds.append((Series("", f"smoothed ({panel.smoothing:g})", NEUTRAL, shape=""), "mean"))
-    ends, last = [], {}
+    if view.smoothing and view.metric not in UNSMOOTHED:
+        kinds.append((Series("", f"smoothed ({view.smoothing:g})", NEUTRAL, shape=""), "mean"))
+    ends: Named = []
+    last = {}
     for run in tables:
         one = next((s for s in (solid[run], dashed.get(run)) if s is not None and drawn([s], tables[run])), None)
         if one is not None:
-            ends.append(Series(run, one.name, one.colour, shape=""))
+            ends.append((Series(run, one.name, one.colour, shape=""), "series"))
             last[run] = [float(tables[run][one.column].dropna().iloc[-1])]
-    return end_names(ends, pd.DataFrame(last), panel, len(kinds)) + foot_names(kinds, panel)
+    return ends, pd.DataFrame(last), kinds
 
 
 def _joined(

@@ -12,14 +12,26 @@ import pandas as pd
 
 from mammo_core.report.event_names import ROW_HEIGHT, Band, Event, Ground
 from mammo_core.report.hover import HOVER, Told, hover, hover_layer
+from mammo_core.report.line_names import (
+    LABEL_GAP,
+    LETTER,
+    NARROW,
+    end_names,
+    foot_names,
+    names_above,
+    names_on_top,
+    rows_on_top,
+    spread_apart,
+)
 from mammo_core.report.long_data import csv_data
 from mammo_core.report.smoothing import smoothed
-from mammo_core.report.spec import Spec, at, by_series, category, layered, number, records
+from mammo_core.report.spec import Spec, by_series, layered, number
 from mammo_core.report.theme import DASHES, NEUTRAL, SHAPES
 from mammo_core.report.x_axis import IS_BREAK, XAxis, epochs_axis
 
 __all__ = [
     "HOVER",
+    "NARROW",
     "ROW_HEIGHT",
     "Band",
     "Event",
@@ -28,17 +40,15 @@ __all__ = [
     "class_series",
     "drawn",
     "end_names",
+    "foot_names",
     "hover",
     "line_panel",
+    "names_above",
+    "names_on_top",
+    "room_on_top",
     "spread_apart",
     "value_range",
 ]
-
-LABEL_GAP = 13
-"""Least distance between two names at the right end, pixels."""
-
-SWATCH = 14
-"""Length of the piece of line before a name, pixels."""
 
 MANY_POINTS = 60
 """More values than this are drawn without markers, which would hide the line; lone values between gaps keep theirs."""
@@ -87,6 +97,12 @@ class Panel:
     """Whether the y axis is logarithmic; ``domain`` is above 0 then."""
     smoothing: float = 0.0
     """Weight of the past in the running mean that is drawn over the raw lines; 0 draws none."""
+    top: float = 0.0
+    """Height at the top that is kept free for the lines' names, pixels; 0 where they stand beside the plot."""
+
+    @property
+    def is_narrow(self) -> bool:
+        return self.width < NARROW
 
     @property
     def x_axis(self) -> XAxis:
@@ -94,7 +110,9 @@ class Panel:
 
     @property
     def ground(self) -> Ground:
-        return Ground(self.x_axis, self.width, self.height, self.bands, self.events, self.name_events, self.clip)
+        return Ground(
+            self.x_axis, self.width, self.height, self.bands, self.events, self.name_events, self.clip, self.top, self.is_narrow
+        )
 
     @property
     def event_rows(self) -> list[int]:
@@ -106,19 +124,12 @@ class Panel:
         """Height that the rows of names take, pixels."""
         return self.ground.headroom
 
-    @property
-    def y_domain(self) -> tuple[float, float]:
-        """``domain`` with the headroom added at its upper end."""
-        low, high = self.domain
-        stretch = self.height / max(1.0, self.height - self.headroom)
-        return (low, low * (high / low) ** stretch) if self.log else (low, low + (high - low) * stretch)
-
     def y_pixel(self, value: float) -> float:
         """Where a value lies, from the top."""
-        low, high = self.y_domain
+        low, high = self.domain
         if self.log:
             low, high, value = math.log(low), math.log(high), math.log(max(value, low))
-        return self.height * (high - value) / (high - low)
+        return self.headroom + (self.height - self.headroom) * (high - value) / (high - low)
 
     @property
     def x_scale(self) -> Spec:
@@ -130,15 +141,47 @@ class Panel:
 
     @property
     def y(self) -> Spec:
+        ticks = self.ticks or (log_ticks(self.domain, max(4, self.height // 40)) if self.log else ())
         # Vega thins out explicit values beyond the count
-        axis: Spec = {"tickCount": len(self.ticks) or max(4, self.height // 40)}
-        axis |= {"labelExpr": "datum.value === 0 ? '0' : datum.label"}
-        axis |= {"format": self.axis_format} if self.axis_format else {}
-        axis |= {"values": list(self.ticks)} if self.ticks else {}
-        scale: Spec = {"domain": list(self.y_domain), "nice": False, "zero": False}
-        if self.log:
-            scale = {"type": "log", "domain": list(self.y_domain), "nice": False}
-        return number("value", title=self.title, scale=scale, axis=axis)
+        axis: Spec = {"tickCount": len(ticks) or max(4, self.height // 40)}
+        # of a logarithmic axis Vega leaves out labels between the powers of ten
+        axis |= {"labelExpr": "format(datum.value, '.6~g')" if self.log else "datum.value === 0 ? '0' : datum.label"}
+        axis |= {"format": self.axis_format} if self.axis_format and not self.log else {}
+        axis |= {"values": list(ticks)} if ticks else {}
+        scale: Spec = {"domain": list(self.domain), "nice": False}
+        scale |= {"type": "log"} if self.log else {"zero": False}
+        if self.headroom:
+            scale["range"] = [self.height, self.headroom]
+        return number("value", title=self.title_lines, scale=scale, axis=axis)
+
+    @property
+    def title_lines(self) -> str | list[str]:
+        """The title; what stands in brackets on a line of its own where the panel is lower than the title is long."""
+        words, bracket, rest = self.title.partition(" (")
+        if self.is_narrow and bracket and LETTER * len(self.title) > self.height:
+            return [words, f"({rest}"]
+        return self.title
+
+
+STEPS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
+"""Numbers of a logarithmic axis between powers of ten, from coarse to fine."""
+
+
+def log_ticks(domain: tuple[float, float], least: int = 4) -> tuple[float, ...]:
+    """Numbers for a logarithmic axis: round ones, and at least ``least`` of them however little the axis spans."""
+    low, high = domain
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in STEPS:
+        found = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+        if len(found) >= least:
+            every = max(1, round(len(found) / (3 * least)))
+            return tuple(float(f"{value:.6g}") for value in found[::every])
+    # less than about a factor of two: even steps, as on a linear axis
+    rough = (high - low) / (least + 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = max(step * power for step in (1, 2, 5) if step * power <= rough * (1 + 1e-9))
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return tuple(float(f"{index * step:.6g}") for index in range(first, last + 1))
 
 
 def class_series(columns: Mapping[str, str], colours: Mapping[str, str]) -> list[Series]:
@@ -152,6 +195,11 @@ def class_series(columns: Mapping[str, str], colours: Mapping[str, str]) -> list
 def drawn(series: Sequence[Series], frame: pd.DataFrame) -> list[Series]:
     """The series that have at least one value."""
     return [one for one in series if one.column in frame.columns and frame[one.column].notna().any()]
+
+
+def room_on_top(names: Sequence[str], width: float) -> float:
+    """``Panel.top`` for a plot of this width: room for the lines' names where it is narrow, 0 where it is wide or names one."""
+    return LABEL_GAP * rows_on_top(names, width) + 3.0 if width < NARROW and len(names) > 1 else 0.0
 
 
 def value_range(values: Sequence[float] | np.ndarray[Any, Any], least_span: float = 0.0) -> tuple[float, float]:
@@ -181,7 +229,11 @@ def line_panel(frame: pd.DataFrame, series: Sequence[Series], panel: Panel, told
     thick = _smoothed_lines(shown, values, panel)
     parts = [*panel.ground.parts(), *_lines(shown, values, panel, "member" if thick else "series"), *thick]
     if len(shown) > 1 or thick:  # the axis already names a single line
-        parts += end_names(shown, frame, panel, 2 if thick else 0)
+        parts += (
+            names_on_top([(one, "series") for one in shown], panel.width)
+            if panel.top
+            else end_names(shown, frame, panel, 2 if thick else 0)
+        )
     return layered([*parts, hover_layer(told, panel) if told else hover(shown, frame, panel)], panel.width, panel.height)
 
 
@@ -272,65 +324,3 @@ def _smoothing_legend(panel: Panel) -> list[Spec]:
     """Which of the two lines is the mean."""
     thin, thick = Series("", "raw", NEUTRAL, shape=""), Series("", f"smoothed ({panel.smoothing:g})", NEUTRAL, shape="")
     return foot_names([(thin, "member"), (thick, "mean")], panel)
-
-
-def foot_names(series: Sequence[tuple[Series, str]], panel: Panel) -> list[Spec]:
-    """Names at the foot of the others, for kinds of lines; each with the style of its line. ``end_names`` leaves them room."""
-    foot = panel.height - LABEL_GAP / 2
-    last = len(series) - 1
-    places = [foot - LABEL_GAP * (last - index) for index in range(len(series))]
-    return [
-        part for (one, style), place in zip(series, places, strict=True) for part in _end_name(one, place, panel.width, style)
-    ]
-
-
-def end_names(series: Sequence[Series], frame: pd.DataFrame, panel: Panel, at_foot: int = 0) -> list[Spec]:
-    """The series' names right of the plot, at the height of their last value, moved apart where they would overlap.
-
-    Each has a piece of its line before it and is written in ink, since a line's colour need not be readable as text. Their
-    place does not depend on the last epoch, so a running chart grows under fixed names. ``at_foot`` lines stay free below.
-    """
-    wanted = [panel.y_pixel(float(frame[one.column].dropna().iloc[-1])) for one in series]
-    room = panel.height - (at_foot + 0.5) * LABEL_GAP if at_foot else panel.height
-    places = spread_apart(wanted, LABEL_GAP, room)
-    return [part for one, place in zip(series, places, strict=True) for part in _end_name(one, place, panel.width)]
-
-
-def names_above(series: Sequence[Series]) -> list[Spec]:
-    """The series' names in rows above the plot, for plots that are too narrow to have them beside."""
-    return [part for row, one in enumerate(reversed(series)) for part in _end_name(one, -LABEL_GAP * (row + 0.7), -5)]
-
-
-def _end_name(series: Series, place: float, edge: float, style: str = "series") -> list[Spec]:
-    start, end = edge + 5, edge + 5 + SWATCH
-    data, look = records([{"name": series.name}]), {"color": series.colour, "clip": False}
-    line = {"type": "rule", "style": style, "strokeDash": list(series.dash), **look}
-    words = {"type": "text", "style": "label", "align": "left", "baseline": "middle", "dx": 4, "clip": False}
-    parts: list[Spec] = [{"data": data, "mark": line, "encoding": {"x": at(start), "x2": at(end), "y": at(place)}}]
-    if series.shape:
-        point = {"type": "point", "style": "dot", "shape": series.shape, **look}
-        parts.append({"data": data, "mark": point, "encoding": {"x": at((start + end) / 2), "y": at(place)}})
-    parts.append({"data": data, "mark": words, "encoding": {"x": at(end), "y": at(place), "text": category("name")}})
-    return parts
-
-
-def spread_apart(wanted: Sequence[float], gap: float, height: float) -> list[float]:
-    """Places as near to ``wanted`` as they can be with ``gap`` between them, in [0, height] while they fit.
-
-    Neighbours that would overlap share the shift: they are pooled around their common mean (pool adjacent violators).
-    """
-    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
-    room = gap * (len(wanted) - 1)
-    # with the gaps taken out, "far enough apart" becomes "in order"
-    pools: list[tuple[float, int]] = []
-    for rank, index in enumerate(order):
-        pools.append((wanted[index] - rank * gap, 1))
-        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            mean, count = pools.pop()
-            before, members = pools.pop()
-            pools.append(((mean * count + before * members) / (count + members), count + members))
-    flat = [min(max(mean, 0.0), max(0.0, height - room)) for mean, count in pools for _ in range(count)]
-    places = [0.0] * len(wanted)
-    for rank, index in enumerate(order):
-        places[index] = flat[rank] + rank * gap
-    return places

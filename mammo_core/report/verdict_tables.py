@@ -10,18 +10,18 @@ import pandas as pd
 from mammo_core.analysis.diagnosis import Diagnosis
 from mammo_core.analysis.diagnosis.text import number
 
-SURE = {"high": "very", "medium": "fairly", "low": "hardly"}
 GRADES = {"critical": "critical", "error": "serious", "warning": "warning", "info": "to know", "ok": "good"}
 
 
 def how_sure(diagnosis: Diagnosis) -> str:
-    """``How sure: hardly.``, and that it may change while the run trains."""
+    """``Confidence: low (few epochs: 9 of at least 10).``, and that it may change while the run trains."""
     changing = " It may change while the run trains." if diagnosis.provisional else ""
-    return f"How sure: {SURE[diagnosis.confidence]}.{changing}"
+    reason = f" ({diagnosis.confidence_reason})" if diagnosis.confidence_reason else ""
+    return f"Confidence: {diagnosis.confidence}{reason}.{changing}"
 
 
 def finding_rows(diagnosis: Diagnosis) -> pd.DataFrame:
-    """One row a finding: rule, grade, epochs, measured values, limits of the rule, how sure."""
+    """One row a finding: rule, grade, epochs, measured values, limits of the rule, confidence."""
     rows = [
         {
             "rule": finding.id.replace("_", " ").lower(),
@@ -29,11 +29,11 @@ def finding_rows(diagnosis: Diagnosis) -> pd.DataFrame:
             "epochs": span_text(finding.epochs),
             "measured": values_text(finding.evidence),
             "limits": values_text(finding.thresholds),
-            "how sure": SURE[finding.confidence],
+            "confidence": finding.confidence,
         }
         for finding in diagnosis.findings
     ]
-    return pd.DataFrame(rows, columns=["rule", "grade", "epochs", "measured", "limits", "how sure"])
+    return pd.DataFrame(rows, columns=["rule", "grade", "epochs", "measured", "limits", "confidence"])
 
 
 def stopping_rows(diagnosis: Diagnosis) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -51,6 +52,11 @@ class Preview:
         """Tool, number of histories and rows in one line."""
         if self.problem:
             return self.problem
+        kinds = Counter(history.source for history in self.histories)
+        if len(kinds) > 1:
+            named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+            total = sum(len(history.records) for history in self.histories)
+            return f"{len(self.histories)} histories, each of which becomes a run, of {total} rows in all: {named}."
         rows = " + ".join(str(len(history.records)) for history in self.histories[:6])
         more = " + ..." if len(self.histories) > 6 else ""
         count = "one history" if len(self.histories) == 1 else f"{len(self.histories)} histories, each of which becomes a run,"

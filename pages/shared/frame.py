@@ -7,7 +7,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import streamlit as st
+from PIL import Image
 from streamlit.runtime.pages_manager import PagesManager
 
 from mammo_core.errors import MammoError
@@ -61,6 +63,19 @@ def _run_through_app() -> None:
     if PagesManager.uses_pages_directory:
         PagesManager.uses_pages_directory = False
         st.rerun()
+
+
+def page_icon() -> Image.Image:
+    """The icon of the browser tab, drawn here: a falling curve on training blue, 64 x 64 pixels.
+
+    Not a Material icon: Streamlit lets the browser fetch that from a server of Google, and nothing may leave the machine.
+    """
+    icon = np.full((64, 64, 3), (0, 114, 178), dtype=np.uint8)
+    columns = np.arange(8, 56)
+    heights = 12 + 40 * (1 - np.exp(-(columns - 8) / 14))
+    rows = np.arange(64)[:, None]
+    icon[:, 8:56][np.abs(rows - heights[None, :]) <= 3.5] = 255
+    return Image.fromarray(icon)
 
 
 def page_title(title: str, question: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from mammo_core.report.x_axis import place_word, shown_epochs
+from mammo_core.runs.history import place_words
 from mammo_core.runs.listing import RunCard
 from mammo_core.runs.schema import LIVE_STATES
 from pages.shared.frame import duration
@@ -30,7 +31,7 @@ def _how_far(card: RunCard, done: int, seconds_left: float | None) -> str:
     status = card.status
     planned = status.epochs if status and status.epochs else None
     if card.task == IMPORTED and planned == done:
-        return f"It holds {done} epochs."
+        return f"The file holds {done} epoch{'s' if done != 1 else ''}."
     of_planned = f"{done} of {planned} planned epochs" if planned else f"{done} epochs"
     if card.state == "queued":
         return (
@@ -55,9 +56,10 @@ def _best(frame: pd.DataFrame) -> str:
     best = frame.loc[losses.index].iloc[place]
     where = "which is the last one" if place == len(losses) - 1 and place > 0 else "the best epoch"
     accuracy = f", with accuracy {best['val_acc']:.3f}" if pd.notna(best.get("val_acc")) else ""
-    epoch = shown_epochs(frame)[losses.index[place]]
-    own = best.get("source_epoch")
-    counted = f" (epoch {own:g} of the file)" if place_word(frame) == "row" and pd.notna(own) else ""
-    return (
-        f"The validation loss was lowest, {best['val_loss']:.4g}, at {place_word(frame)} {epoch:g}{counted}, {where}{accuracy}."
-    )
+    own, row = best.get("source_epoch"), int(best["epoch"])
+    if place_word(frame) == "row":
+        counted = f" (epoch {own:g} of the file)" if pd.notna(own) else ""
+        spot = f"row {row}{counted}"
+    else:
+        spot = place_words(float(shown_epochs(frame)[losses.index[place]]), row)
+    return f"The validation loss was lowest, {best['val_loss']:.4g}, at {spot}, {where}{accuracy}."

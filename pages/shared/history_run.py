@@ -7,7 +7,7 @@ import streamlit as st
 
 from mammo_core.errors import CorruptRunFile
 from mammo_core.report.charts import HistoryView, history_chart
-from mammo_core.report.charts_history import lowest_epoch
+from mammo_core.report.charts_history import PAGE_HEIGHT, lowest_epoch
 from mammo_core.report.history_events import ending_events, rate_events
 from mammo_core.report.spec import Chart
 from mammo_core.report.verdict_tables import how_sure
@@ -53,6 +53,7 @@ def history_figure(card: RunCard, frame: pd.DataFrame, look: Look, width: int, *
         smoothing=look.smoothing if on_screen else 0.0,
         panels=look.panels,
         loss_unit="" if record else "nats",
+        most_height=None if on_screen else PAGE_HEIGHT,
         live=on_screen,
     )
     return history_chart(frame, view)

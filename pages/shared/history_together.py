@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from mammo_core.errors import MammoError
-from mammo_core.report.charts_runs import MOST_RUNS, RUN_METRICS, RunsView, metrics_of, runs_chart, runs_without_time
+from mammo_core.report.charts_runs import MOST_RUNS, RUN_METRICS, RunsView, metrics_of, runs_chart, runs_without_time, why_rows
 from mammo_core.report.spec import Chart
 from mammo_core.runs.listing import RunCard, list_cards
 from pages.shared.choice import choose
@@ -88,6 +88,9 @@ def _what_moves(seen: tuple[tuple[str, str], ...], look: Look, metric: str) -> N
     missing = runs_without_time(frames) if look.axis == "time" else []
     if missing:
         st.caption(f":material/info: Drawn over epochs: {plain(', '.join(missing))} recorded no time for every epoch.")
+    rows = why_rows(frames) if look.axis == "epoch" or missing else ""
+    if rows:
+        st.caption(f":material/info: {plain(rows)}")
     chart = _figure(cards, frames, look, metric, PLOT_WIDTH, on_screen=True)
     show_zoomable_chart(chart, f"history_together_{'epoch' if missing else look.axis}")
     for card in cards:

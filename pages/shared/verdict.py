@@ -64,14 +64,16 @@ def phase_bands(diagnosis: Diagnosis | None) -> tuple[Band, ...]:
 
 def findings(diagnosis: Diagnosis) -> None:
     """What was found, with its evidence, and what to do; grave things first."""
+    from mammo_core.analysis.diagnosis.text import merged
+
     grave = [finding for finding in diagnosis.findings if finding.severity in GRAVE]
     others = [finding for finding in diagnosis.findings if finding.severity not in GRAVE]
     for title, found, is_open in (("to look at", grave, True), ("to know", others, False)):
         if found:
             with st.expander(f"{plural(len(found), 'finding')} {title}", icon=":material/rule:", expanded=is_open):
-                for finding in found:
-                    what, todo = plain(finding.text), plain(finding.advice)
-                    st.markdown(f"{ICONS[finding.severity]} {what}  \n:material/arrow_forward: {todo}")
+                for line in merged([finding.to_json() for finding in found]):
+                    what, todo = plain(line["text"]), plain(line["advice"])
+                    st.markdown(f"{ICONS[line['severity']]} {what}  \n:material/arrow_forward: {todo}")
     _numbers(diagnosis)
     _early_stopping(diagnosis)
 

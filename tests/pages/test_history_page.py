@@ -226,7 +226,7 @@ def test_the_numbers_behind_the_verdict_and_the_replay_of_early_stopping_are_tab
 ) -> None:
     run_in(workspace, epochs=20)
     columns = [tuple(frame.value.columns) for frame in open_page("history").dataframe]
-    assert ("rule", "grade", "epochs", "measured", "limits", "how sure") in columns
+    assert ("rule", "grade", "epochs", "measured", "limits", "confidence") in columns
     assert ("patience", "stops at epoch", "epochs saved", "loss given up", "advised") in columns
 
 

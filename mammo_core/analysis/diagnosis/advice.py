@@ -68,6 +68,8 @@ def advise(finding: Finding) -> str:
         return "The best checkpoint is sound: use it. " + ADVICE["COLLAPSE"]
     if finding.id == "PLATEAU" and finding.evidence.get("converged"):
         return "Use the best checkpoint and regularise more." if finding.evidence.get("early") else "Nothing: it converged."
+    if finding.id == "PLATEAU" and "accuracy_start" in finding.evidence:
+        return "Judge this run by its accuracy on an untouched test set; more epochs of the same will bring little."
     if finding.so_far and finding.id in ("TOO_FEW_EPOCHS", "BEST_IS_LAST", "SHORT_RUN"):
         return "Let it train on; the verdict is provisional."
     return ADVICE[finding.id]

@@ -17,6 +17,9 @@ from mammo_core.analysis.diagnosis.finding import Confidence, Finding, Severity,
 from mammo_core.analysis.diagnosis.measures import Array, cases_behind, noise_of, theil_sen, toy_size
 from mammo_core.runs.schema import EpochRecord
 
+SURE_CASES = 300
+"""Fewer validation cases leave every verdict uncertain."""
+
 
 @dataclass(frozen=True)
 class Curves:
@@ -258,9 +261,22 @@ class Curves:
     @cached_property
     def confidence(self) -> Confidence:
         """How sure: low below 8 rows or 300 cases, high where both are ample."""
-        if self.size < self.context.thresholds.short_run or (self.n is not None and self.n < 300):
+        if self.size < self.context.thresholds.short_run or (self.n is not None and self.n < SURE_CASES):
             return "low"
         return "high" if self.n is not None and self.size >= self.context.thresholds.healthy_epochs else "medium"
+
+    @cached_property
+    def doubt(self) -> str:
+        """What keeps :attr:`confidence` from being high, in words; empty where nothing does."""
+        limits = self.context.thresholds
+        if self.n is not None and self.n < SURE_CASES:
+            cases = f"few validation cases: {'' if self.context.n else 'about '}{self.n} of at least {SURE_CASES}"
+        else:
+            cases = "" if self.n is not None else "the number of validation cases is not known"
+        if self.size >= limits.healthy_epochs:
+            return cases
+        epochs = f"few epochs: {self.size} of at least {limits.healthy_epochs}"
+        return f"{epochs}; {cases}" if cases else epochs
 
     def found(
         self, finding_id: str, severity: Severity, rows: tuple[int, int], evidence: dict[str, Value],

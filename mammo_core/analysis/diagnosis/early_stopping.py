@@ -43,7 +43,8 @@ def early_stopping(curves: Curves) -> dict[str, Any]:
     delta = MIN_DELTA * best
     free = curves.noise or FALLBACK_NOISE * best
     table: list[dict[str, Any]] = []
-    for patience in PATIENCES:
+    least = _cosine_least(curves)
+    for patience in sorted({*PATIENCES, *([least] if least else [])}):
         stop = replay(curves, patience, delta)
         penalty = float(np.nanmin(curves.lv[: stop + 1])) - best
         table.append(
@@ -56,7 +57,8 @@ def early_stopping(curves: Curves) -> dict[str, Any]:
                 "would_stop": stop < curves.size - 1,
             }
         )
-    recommended = next((patience for patience, entry in zip(PATIENCES, table, strict=True) if entry["penalty"] < free), None)
+    costless = [int(entry["patience"]) for entry in table if entry["penalty"] < free and entry["patience"] >= (least or 0)]
+    recommended = least or (None if curves.context.scheduler == "cosine" else next(iter(costless), None))
     return {
         "replay": table,
         "min_delta": delta,
@@ -66,13 +68,18 @@ def early_stopping(curves: Curves) -> dict[str, Any]:
     }
 
 
-def _text(curves: Curves, patience: int | None) -> str:
+def _cosine_least(curves: Curves) -> int | None:
+    """The least patience under a cosine schedule whose length is known; ``None`` without one."""
     planned = curves.context.max_epochs
+    return int(np.ceil(COSINE_SHARE * planned)) if curves.context.scheduler == "cosine" and planned else None
+
+
+def _text(curves: Curves, patience: int | None) -> str:
     if curves.context.scheduler == "cosine":
-        least = max(patience or 0, int(np.ceil(COSINE_SHARE * planned))) if planned else patience
+        least = f", or a patience of at least {patience}" if patience else ""
         first = (
             "With a cosine schedule, stopping early gives up the part at a low learning rate, where most of the gain is: "
-            f"keep a fixed length and the best checkpoint, or a patience of at least {least}."
+            f"keep a fixed length and the best checkpoint{least}."
         )
     elif patience is None:
         first = "No patience of 3 to 10 keeps the best epoch of this run: train a fixed length and keep the best checkpoint."

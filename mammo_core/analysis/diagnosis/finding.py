@@ -103,6 +103,8 @@ class Diagnosis:
     early_stopping: Mapping[str, Any]
     provisional: bool = False
     """Whether the run still trains."""
+    confidence_reason: str = ""
+    """What keeps the confidence from being high, in a few words."""
     best_by_accuracy: Mapping[str, Value] | None = None
     """Row, epoch and value of the best validation accuracy (or score), where it is another row or there is no loss."""
 

@@ -201,6 +201,7 @@ def healthy(curves: Curves) -> Iterator[Finding]:
         evidence: dict[str, Value] = {
             "drop": drop,
             "best_epoch": curves.epoch(curves.b),
+            "best_row": curves.numbers[curves.b],
             "val_loss": float(curves.guide[curves.b]),
         }
         thresholds: dict[str, Value] = {"epochs_at_least": limits.healthy_epochs, "drop_at_least": limits.healthy_drop}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from mammo_core.analysis.diagnosis.curves import Curves
-from mammo_core.analysis.diagnosis.finding import Finding, Value
+from mammo_core.analysis.diagnosis.finding import Confidence, Finding, Value
 from mammo_core.analysis.diagnosis.foreign_shape import FEW_ROWS, descent, is_stuck, rise_after_best, starts_alike
 from mammo_core.analysis.diagnosis.measures import (
     defined,
@@ -25,6 +26,8 @@ from mammo_core.analysis.diagnosis.rules_fit import accuracy_gap, accuracy_loss,
 
 FEW_EPOCHS = 15
 """Up to here a slow fall at the end more likely means too few epochs than a finished descent."""
+LEARNT, HIGH = 0.05, 0.90
+"""A rise of the accuracy by so much is learning; from so high an accuracy little is left to learn."""
 TREND_SHARE = 1.3
 """A curve whose tail moves this much further than its typical large jump is not unstable but on its way."""
 
@@ -226,9 +229,36 @@ def plateau(curves: Curves, too_few: bool) -> Iterator[Finding]:
     evidence: dict[str, Value] = {"val_slope": curves.sv, "drop": drop_of(curves), "converged": not stuck}
     if curves.b + 1 <= 0.3 * curves.size and curves.st < -limits.flat_train:
         evidence["early"] = True
-    yield curves.found(
-        "PLATEAU", "info", (max(0, curves.size - curves.w), curves.size - 1), evidence, {"slope_below": limits.flat_val}
-    )
+    doubted = _what_accuracy_says(curves) if stuck else {}
+    rows = (max(0, curves.size - curves.w), curves.size - 1)
+    found = curves.found("PLATEAU", "info", rows, evidence | doubted, {"slope_below": limits.flat_val})
+    if "accuracy_start" in doubted:
+        less: Confidence = "medium" if found.confidence == "high" and not doubted.get("rows_without_val_loss") else "low"
+        found = replace(found, confidence=less)
+    yield found
+
+
+def _what_accuracy_says(curves: Curves) -> dict[str, Value]:
+    """What speaks against "hardly anything was learnt": accuracy that rose, also in rows without a validation loss, or that was
+    high from the start.
+    """
+    known = [(r.val_acc, r.val_loss is not None) for r in curves.everything if r.val_acc is not None]
+    if len(known) < FEW_ROWS or not curves.has_val_loss:
+        return {}
+    accuracy = np.array([value for value, _ in known], dtype=np.float64)
+    lead_in = next((index for index, (_, has_loss) in enumerate(known) if has_loss), 0)
+    start, level = float(accuracy[0]), last_of(accuracy)
+    said: dict[str, Value] = {"rows": curves.size, "rows_without_val_loss": lead_in} if lead_in else {}
+    if level - start >= max(LEARNT, 3 * noise_of(accuracy)):
+        doubt = "the accuracy rose although the validation loss hardly fell"
+        said |= {"accuracy_start": start, "accuracy": level, "accuracy_gain": level - start}
+    elif start >= HIGH and level >= HIGH:
+        doubt = "the accuracy was high from the start"
+        said |= {"accuracy_start": start, "accuracy": level}
+    else:
+        return said
+    missing = f"; the validation loss is missing in the first {lead_in} rows" if lead_in else ""
+    return said | {"doubt": f"{doubt}{missing}"}
 
 
 def healthy(curves: Curves) -> Iterator[Finding]:
@@ -238,6 +268,7 @@ def healthy(curves: Curves) -> Iterator[Finding]:
         evidence: dict[str, Value] = {
             "drop": drop,
             "best_epoch": curves.epoch(curves.b),
+            "best_row": curves.numbers[curves.b],
             "val_loss": float(curves.guide[curves.b]),
         }
         thresholds: dict[str, Value] = {"drop_at_least": curves.context.thresholds.healthy_drop}

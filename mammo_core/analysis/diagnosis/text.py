@@ -6,10 +6,11 @@ a share as a percentage; ``first`` and ``last`` are the epochs of the finding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mammo_core.analysis.diagnosis.finding import Finding, Verdict
+from mammo_core.runs.history import place_words
 
 Template = str | Callable[[Mapping[str, Any]], str]
 
@@ -149,7 +150,15 @@ def _plateau(e: Mapping[str, Any]) -> str:
     if e.get("converged"):
         return flat + ": it has levelled" + ("; it did so early, and training since then memorises." if e.get("early") else ".")
     fell = "fell by only {drop:p}" if e["drop"] >= 0.001 else "never fell"
-    return f"{flat} and {fell} in all: hardly anything was learnt."
+    late = e.get("rows_without_val_loss")
+    where = "over the {rows:n} rows that have one (the first {rows_without_val_loss:n} have none)" if late else "in all"
+    if "accuracy_gain" in e:
+        when = " before and during them" if late else ""
+        return f"{flat} and {fell} {where}; but the accuracy rose from {{accuracy_start:f}} to {{accuracy:f}}{when}."
+    if "accuracy_start" in e:
+        high = "the accuracy is {accuracy:f}, and was {accuracy_start:f} from the start, so there was little left to learn"
+        return f"{flat} and {fell} {where}; {high}."
+    return f"{flat} and {fell} {where}: hardly anything was learnt."
 
 
 def _underfit(e: Mapping[str, Any]) -> str:
@@ -202,7 +211,7 @@ TEXTS: dict[str, Template] = {
     "UNDERFIT": _underfit,
     "PLATEAU": _plateau,
     "TOO_FEW_EPOCHS": _too_few,
-    "BEST_IS_LAST": lambda e: "The best epoch, {epoch:n}, is the " + ("latest" if e.get("so_far") else "last") + " one.",
+    "BEST_IS_LAST": lambda e: "The best epoch, {last:n}, is the " + ("latest" if e.get("so_far") else "last") + " one.",
     "TOO_LITTLE": _too_little,
     "SHORT_RUN": "Only {rows:n} epoch(s): the rules on noise are off and every verdict is less sure.",
     "CLASS_ZERO": _recall("Never recognised at the best epoch and the one before"),
@@ -224,18 +233,59 @@ TEXTS: dict[str, Template] = {
     "APPENDED_RUNS": (
         "The file holds {runs:n} runs, one after the other; rows {first_row:n} to {last_row:n}, the longest, were judged."
     ),
-    "HEALTHY": "The validation loss fell by {drop:p} to {val_loss:n} at epoch {best_epoch:n} and nothing speaks against it.",
+    "HEALTHY": "The validation loss fell by {drop:p} to {val_loss:n} at {best_place}.",
 }
 
 
 def describe(finding: Finding) -> str:
     """One sentence on what was seen, with its numbers."""
     template = TEXTS[finding.id]
-    place = {"first": finding.epochs[0], "last": finding.epochs[1], "first_row": finding.rows[0], "last_row": finding.rows[1]}
+    first, last = (_place(epoch, row) for epoch, row in zip(finding.epochs, finding.rows, strict=True))
+    place: dict[str, Any] = {
+        "first": first,
+        "last": last,
+        "best_place": place_words(finding.evidence.get("best_epoch"), _best_row(finding)),
+    }
+    place |= {"first_row": finding.rows[0], "last_row": finding.rows[1]}
     evidence = {**finding.evidence, "so_far": finding.so_far}
     text = _fill(template if isinstance(template, str) else template(evidence), place | evidence)
     # Without a validation loss the rules judge 1 - accuracy in its place, and the sentence must say so.
     return text.replace("validation loss", str(evidence.get("curve", "validation loss")))
+
+
+def _place(epoch: float, row: int) -> str:
+    """What stands behind the word "epoch": its number, and the row of the file where that is another."""
+    return place_words(epoch, row).removeprefix("epoch ")
+
+
+def _best_row(finding: Finding) -> int:
+    return int(finding.evidence.get("best_row", finding.evidence.get("best_epoch") or 0))
+
+
+ALIKE = {"CLASS_ZERO": "class", "CLASS_WEAK": "class", "CLASS_UNJUDGEABLE": "class", "CLASS_SEESAW": "class"}
+"""Findings of which there can be one for every class."""
+MOST_LISTED = 12
+
+
+def merged(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Findings, as ``Finding.to_json`` gives them, with those that differ in their class only as one: severity, text, advice."""
+    lines: list[dict[str, str]] = []
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for finding in findings:
+        alike = finding["id"] in ALIKE
+        key = (finding["id"], finding["text"].partition(":")[0] if alike else str(len(groups)))
+        groups.setdefault(key, []).append(finding)
+    for (finding_id, lead), members in groups.items():
+        text = members[0]["text"]
+        if finding_id in ALIKE and len(members) > 1 and finding_id != "CLASS_SEESAW":
+            names = [str(member["evidence"].get("class")) for member in members]
+            more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+            text = f"{lead}: {len(names)} classes ({', '.join(names[:MOST_LISTED])}{more})."
+        shown = [text]
+        if finding_id == "CLASS_SEESAW":
+            shown = [member["text"] for member in members]
+        lines += [{"severity": members[0]["severity"], "text": text, "advice": members[0]["advice"]} for text in shown]
+    return lines
 
 
 LEADS: dict[Verdict, str] = {
@@ -250,6 +300,34 @@ LEADS: dict[Verdict, str] = {
     "PLATEAU": "On a plateau",
     "HEALTHY": "Converged",
 }
+
+
+AGAINST: dict[str, str] = {
+    "OVERFIT_MILD": "the accuracy gap between training and validation grows by {growth:f} an epoch",
+    "HOT_START": "the first epoch was worse than guessing",
+    "NON_FINITE_EPOCH": "a loss was once NaN or infinite",
+    "VAL_LOSS_RISING": "the validation loss rises at the end",
+    "CRITERION_MISMATCH": "another epoch is better in {measure}",
+    "CLASS_UNJUDGEABLE": "some classes have too few cases",
+    "CLASS_SEESAW": "the recall of {class} jumps",
+    "LR_HORIZON_MISMATCH": "the learning rate follows another length",
+    "LR_WRAP": "the learning rate rose again",
+    "LR_CONST": "the learning rate never changed",
+    "NO_WARMUP": "the warm-up was not applied",
+    "LR_PER_STEP": "the learning rate was spent early",
+    "VAL_TOO_SMALL": "the accuracy rests on few cases",
+}
+"""What speaks against "converged" without forbidding it, as the end of its sentence."""
+MOST_AGAINST = 2
+
+
+def reservations(findings: Sequence[Finding]) -> str:
+    """``, but the gap grows by 0.012 an epoch.``, or that nothing speaks against it."""
+    found = {f.id: _fill(AGAINST[f.id], f.evidence) for f in findings if f.id in AGAINST}
+    clauses = [found[finding_id] for finding_id in AGAINST if finding_id in found]
+    if not clauses:
+        return " and nothing speaks against it."
+    return f", but {' and '.join(clauses[:MOST_AGAINST])}."
 
 
 def headline(verdict: Verdict, main: Finding | None, exhausted: bool = False, lead: str = "") -> str:

@@ -14,7 +14,7 @@ from mammo_core.analysis.diagnosis.curves import Curves, curves_of
 from mammo_core.analysis.diagnosis.early_stopping import early_stopping
 from mammo_core.analysis.diagnosis.finding import RANK, Confidence, Diagnosis, Finding, Value, Verdict
 from mammo_core.analysis.diagnosis.phases import phases_of
-from mammo_core.analysis.diagnosis.text import headline
+from mammo_core.analysis.diagnosis.text import headline, reservations
 from mammo_core.runs.schema import EpochRecord
 
 CLASS_RULES = frozenset({"CLASS_ZERO", "CLASS_WEAK", "CLASS_UNJUDGEABLE", "CLASS_SEESAW"})
@@ -51,6 +51,7 @@ def diagnose(records: Sequence[EpochRecord], context: Context | None = None) -> 
     return Diagnosis(
         verdict=verdict,
         confidence=_confidence(curves, verdict, main),
+        confidence_reason=_why(curves, verdict, main),
         headline=_headline(curves, verdict, main, findings),
         best_epoch=best[1] if best else None,
         best_row=best[0] if best else None,
@@ -170,7 +171,18 @@ def _confidence(curves: Curves, verdict: Verdict, main: Finding | None) -> Confi
     """How sure: a NaN is certain, few rows or cases never are."""
     if verdict == "DIVERGED" and main is not None and main.evidence.get("kind") == "non_finite":
         return "high"
-    return "low" if main is None or verdict == "INCONCLUSIVE" else curves.confidence
+    return "low" if main is None or verdict == "INCONCLUSIVE" else main.confidence
+
+
+def _why(curves: Curves, verdict: Verdict, main: Finding | None) -> str:
+    """What keeps the confidence from being high; empty where it is."""
+    if _confidence(curves, verdict, main) == "high":
+        return ""
+    if verdict == "INCONCLUSIVE" and (main is None or main.id == "TOO_LITTLE"):
+        return f"few epochs: {curves.size}" if main is None else "too little to judge"
+    if main is not None and "doubt" in main.evidence:
+        return str(main.evidence["doubt"])
+    return curves.doubt or "the findings speak against each other"
 
 
 def _headline(curves: Curves, verdict: Verdict, main: Finding | None, findings: Sequence[Finding]) -> str:
@@ -183,6 +195,8 @@ def _headline(curves: Curves, verdict: Verdict, main: Finding | None, findings: 
     elif verdict == "HEALTHY" and not curves.context.finished:
         lead = "No fault found"
     text = headline(verdict, main, bool(ids & {"LR_EXHAUSTED"}), lead)
+    if verdict == "HEALTHY":
+        text = text.removesuffix(".") + reservations(findings)
     return text if curves.context.finished else f"So far: {text[:1].lower()}{text[1:]}"
 
 
