@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import streamlit as st
 
 from mammo_core.analysis.levels import LEVELS
-from mammo_core.runs.listing import list_cards
 from mammo_core.runs.queue import enqueue, list_requests
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import Request
@@ -22,7 +21,7 @@ from pages.shared.frame import current_workspace, errors_in_words, page_title, p
 from pages.shared.glossary import explain
 from pages.shared.job_progress import OPEN_STATES, follow_job
 from pages.shared.model_results import missing_on, results_of, runs_of
-from pages.shared.run_picker import nothing_yet, pick_model
+from pages.shared.run_picker import nothing_yet, pick_model, pickable_cards
 
 VIEWS: dict[str, tuple[str, View]] = {
     "overview": ("Overview", overview),
@@ -84,7 +83,7 @@ def show(model: ShelfRow, runs: list[RunDir], on: str) -> None:
 
 
 page_title("Evaluate", "How good is it, and for whom?")
-cards = list_cards(workspace)
+cards = pickable_cards(workspace, "evaluate_model")
 if not any(card.state == "finished" for card in cards):
     nothing_yet(
         "No training has finished yet; its validation and test results appear here.", "pages/train.py", "Start a training"

@@ -21,7 +21,7 @@ from pages.shared.run_picker import nothing_yet, pick_names
 SHOWN_PACKS = 20
 PREVIEW_PPI, SCREEN_PPI = 192, 96
 """A preview is drawn twice as sharp as a plain screen and shown in its true size where it fits."""
-LIST_HEIGHT, PREVIEW_HEIGHT = 260, 640
+LIST_HEIGHT = 260
 
 workspace = current_workspace()
 Ids = tuple[str, ...]
@@ -46,7 +46,7 @@ def stamps(runs: list[RunCard]) -> tuple[Stamp, ...]:
     """What tells one state of the runs' files from the next."""
     paths = []
     for run in (card.run for card in runs):
-        paths += [run.config_file, run.status_file, run.summary_file, run.history_file, run.best_model]
+        paths += [run.config_file, run.import_file, run.status_file, run.summary_file, run.history_file, run.best_model]
         paths += [path for on in ("val", "test") for path in (run.metrics_file(on), run.predictions_file(on))]
     return tuple(map(stamp, paths))
 
@@ -77,11 +77,12 @@ def order_and_look(runs: list[RunCard]) -> None:
     with right:
         title = st.selectbox("Figure to look at", titles, key="report_figure") if titles else None
         if title:
-            with st.container(height=PREVIEW_HEIGHT, border=True), errors_in_words():
+            with errors_in_words():
                 shown = dataclasses.replace(size, ppi=PREVIEW_PPI)
                 picture, caption = _preview(str(workspace.home), ids, title, shown, version)
-                st.image(picture, width=round(size.width_mm / 25.4 * SCREEN_PPI))
-                st.caption(plain(caption))
+                with st.container(border=True):
+                    st.image(picture, width=round(size.width_mm / 25.4 * SCREEN_PPI))
+                st.caption(plain(caption))  # below the box, in full: inside a box of fixed height it would be cut
 
 
 def last_request() -> Request | None:
@@ -104,7 +105,7 @@ def make(runs: list[RunCard], formats: list[Format], size: FigureSize) -> None:
     problems = request.result.get("problems", []) if request is not None and request.state == "done" else []
     if problems:
         listed = "\n".join(f"- {plain(problem)}" for problem in problems)
-        st.warning(listed, title="What the last pack lacks", icon=":material/warning:")
+        st.warning(listed, title="What the last pack lacks, and remarks", icon=":material/warning:")
 
 
 def packs(found: list[PackOnDisk]) -> None:

@@ -222,6 +222,8 @@ def _write_predictions(run: RunDir, on: str, table: pd.DataFrame, choice: RunOpt
         epoch=best.epoch if best else 0,
         split_sha256=sha256_of(run.split_table),
         bootstrap=choice.replicates,
+        validation=None if on == "val" else run.predictions("val"),
+        on=on,
     )
     run.metrics_file(on).parent.mkdir(exist_ok=True)
     write_json(run.metrics_file(on), metrics.to_json())

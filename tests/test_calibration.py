@@ -54,6 +54,15 @@ def test_the_bar_of_a_bin_counts_patients_and_not_films():
     assert four.null_mean == pytest.approx(one.null_mean), "four films of a patient say no more than one"
 
 
+def test_films_of_a_patient_with_different_truths_are_drawn_apart():
+    probabilities = np.repeat(calibrated(300, 2)[1], 4, axis=0)
+    labels = np.arange(1200) % 4
+    alone = calibration_of(table_of(labels, probabilities, DENSITY), DENSITY, True).called
+    shared = calibration_of(table_of(labels, probabilities, DENSITY, films_each=4), DENSITY, True).called
+    assert {b.patients for b in shared.bins} != {b.patients for b in alone.bins}
+    assert (shared.null_mean, shared.null_high) == pytest.approx((alone.null_mean, alone.null_high), rel=0.05)
+
+
 def test_a_perfectly_calibrated_model_shows_the_known_errors_and_they_shrink_with_n():
     # 0.075, 0.048 and 0.024 at n = 200, 500 and 2000 were computed for a four-class model whose sharpness is not recorded;
     # the concentration that gives the first must give the others

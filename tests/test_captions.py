@@ -24,7 +24,7 @@ def test_a_downloaded_caption_says_finding_source_smoothing_and_notice_once():
 
 
 def test_the_training_caption_warns_of_reading_the_gap(run):
-    text = train_caption(run, history_frame(run.history()))
+    text = train_caption(RunFacts(run), history_frame(run.history()))
     for words in (
         "e/seed_42",
         "seed 42",
@@ -36,9 +36,9 @@ def test_the_training_caption_warns_of_reading_the_gap(run):
         assert words in text
 
 
-def test_captions_over_runs_state_n_and_the_sd():
-    for text in (curves_caption("Validation loss", ["e/a", "e/b"]), dots_caption(["e/a", "e/b"])):
-        assert "e/a, e/b" in text
+def test_captions_over_runs_state_n_and_the_sd(run):
+    for text in (curves_caption("Validation loss", [run, run]), dots_caption([run, run])):
+        assert "e/seed_42, e/seed_42" in text
         assert "SD (n-1): sample standard deviation over the runs, n = 2." in text
 
 

@@ -144,3 +144,15 @@ def test_a_hidden_group_is_named_and_has_no_point(charts):
     assert {row["value"] for row in hidden} == {None}
     assert {row["why"] for row in hidden} == {"hidden: too few"}
     assert "Hidden for 1 group(s)" in spec["description"]
+
+
+def test_thin_bars_of_the_reliability_diagram_stand_out_from_both_backgrounds():
+    from mammo_core.report import theme
+    from mammo_core.report.charts_calibration import LOOKS
+    from test_charts import contrast
+
+    for colour, _ in LOOKS.values():
+        for style in ("light", "dark"):
+            assert contrast(colour, theme.STYLES[style].background) >= 3.0
+    first = next(iter(LOOKS.values()))[0]
+    assert min(contrast(first, theme.STYLES[style].background) for style in ("light", "dark")) >= 3.5, "of thin bars"

@@ -93,7 +93,7 @@ def test_silent_files_are_called_not_recorded_and_nothing_is_claimed(tmp_path):
 
 
 def test_looks_at_the_test_films_are_counted_or_not_recorded(study):
-    assert looks(study) == f"e/seed_42: 1; e/seed_43: {NOT_RECORDED}."
+    assert looks(study) == f"e/seed_42: Test films looked at 1 time; e/seed_43: Looks {NOT_RECORDED}."
 
 
 @pytest.mark.parametrize("name", list(CHECKLISTS))

@@ -150,7 +150,8 @@ def test_films_of_one_class_leave_ranking_and_kappa_undefined_with_the_reason():
         assert found.metrics[name].value is None
         assert found.metrics[name].method.startswith("undefined")
     assert value(found, "accuracy") == 1.0
-    assert found.metrics["accuracy"].ci_low is None, "resampling six right films shows nothing"
+    assert found.metrics["accuracy"].ci_low == pytest.approx(0.61, abs=0.005), "resampling six right films shows nothing"
+    assert found.metrics["accuracy"].method.endswith("Wilson, n = 6 patients")
     assert found.metrics["accuracy"].model_dump()["wilson_low"] == pytest.approx(0.61, abs=0.005)
 
 

@@ -68,7 +68,13 @@ def test_calibration_thresholds_centres_and_verdict_stand_in_it(tested):
         assert f"| {group.films} | {group.patients} |" in card
     assert f"Verdict: **{facts.diagnosis['verdict']}**" in card
     assert f"`{sha256_of(tested.best_model)}`" in card
-    for words in ("3,412,344", "Preprocessing version 7", "looked at: 2.", "## How to cite", "unreadable films: 1"):
+    for words in (
+        "3,412,344",
+        "Preprocessing version 7",
+        "Test films looked at 2 times.",
+        "## How to cite",
+        "unreadable films: 1",
+    ):
         assert words in card
 
 

@@ -11,18 +11,20 @@ import pytest
 from PIL import Image
 
 from make_runs import DENSITY, LESION, write_experiment, write_run
-from mammo_core.analysis.variance import summarise_experiment
+from mammo_core.analysis.variance import describe, finished_runs, metric_spread, summarise_experiment
 from mammo_core.config import TrainConfig, load_preset
-from mammo_core.errors import MammoError
+from mammo_core.errors import ConfigError, MammoError
 from mammo_core.report.figures import FigureSize
 from mammo_core.report.pack_figures import short_names
+from mammo_core.report.pack_tables import class_tables, judged_alike
 from mammo_core.report.pdf_bytes import read_objects
 from mammo_core.report.privacy import cleaned, without_places
-from mammo_core.report.report_pack import PackOptions, write_pack
-from mammo_core.report.run_facts import Known
+from mammo_core.report.report_pack import PackOptions, missing_words, write_pack
+from mammo_core.report.run_facts import Known, RunFacts
 from mammo_core.report.tables import escape_latex, safe_csv, seed_numbers, seed_table, to_latex, to_markdown
+from mammo_core.runs.schema import MetricValue
 from mammo_core.settings import RESEARCH_ONLY
-from mammo_core.storage import read_json, sha256_of, write_json, write_table
+from mammo_core.storage import read_json, read_text_table, sha256_of, write_json, write_table
 
 
 def picture(_run) -> bytes:
@@ -280,7 +282,8 @@ def test_the_seed_table_ends_with_mean_sd_and_n(runs):
     assert list(table["Seed"]) == ["42", "43", "Mean ± SD"]
     assert table["Accuracy"].iloc[-1] == f"{values['mean']:.3f} ± {values['sd']:.3f} (n = 2, SD n-1)"
     numbers = pd.read_csv(io.BytesIO(safe_csv(seed_numbers(summary))))
-    assert list(numbers["run"]) == ["seed_42", "seed_43", "mean", "SD (n-1)", "n"]
+    assert list(numbers["run"])[:5] == ["seed_42", "seed_43", "mean", "SD (n-1)", "n"]
+    assert list(numbers["accuracy"].iloc[5:]) == pytest.approx([values["ci_low"], values["ci_high"]])
     assert numbers["accuracy"].iloc[3] == pytest.approx(values["sd"])
 
 
@@ -315,3 +318,147 @@ def test_braces_and_dollars_of_every_table_are_even(pack):
 def test_markdown_cells_cannot_break_the_table():
     text = to_markdown(pd.DataFrame({"a|b": ["x|y\nz"], "n": [1]}))
     assert text.splitlines() == [r"| a\|b | n |", "| --- | ---: |", r"| x\|y z | 1 |"]
+
+
+# ---- what is counted, and where it can be written --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Three runs that count, one that repeats the first, and one that was stopped."""
+    folder = tmp_path_factory.mktemp("experiments") / "e"
+    made = write_experiment(folder, seeds=(1, 2, 3), epochs=3, replicates=10)
+    made.append(write_run(folder / "seed_1_2", seed=1, epochs=3, replicates=10))
+    made.append(write_run(folder / "seed_4", seed=4, epochs=3, epochs_run=2, state="stopped", replicates=10))
+    return made
+
+
+def test_every_table_and_checklist_counts_the_same_runs(mixed, tmp_path):
+    result = write_pack(mixed, tmp_path / "out", PackOptions(("svg",)))
+    assert "n = 3." in content(result, "seed_table.md")
+    assert "n = 3." in content(result, "class_table.md")
+    assert set(pd.read_csv(tmp_path / "out" / "class_table.csv")["run"]) == {"e/seed_1", "e/seed_2", "e/seed_3"}
+    robust = content(result, "checklists/claim_2024.csv").split("Robustness")[1]
+    assert "3 runs (seeds)" in robust
+    assert "Not counted: e/seed_1_2 (same seed, fold and settings as seed_1, so it adds nothing)." in robust
+    assert "(n = 3)" in content(result, "captions.md").split("\n\n")[2]
+    for name in ("seed_table.md", "class_table.md", "captions.md", "checklists/claim_2024.md", "README.md"):
+        assert not re.search(r"n = [45]\b|[45] runs \(seeds", content(result, name)), name
+
+
+def test_the_mean_of_folds_has_the_wider_interval_wherever_it_stands(tmp_path):
+    folds = [
+        write_run(tmp_path / "x" / "cv" / f"seed_1_fold_{fold}", seed=1, fold=fold, epochs=3, replicates=10) for fold in (1, 2, 3)
+    ]
+    plain = write_experiment(tmp_path / "x" / "plain", seeds=(1, 2), epochs=3, replicates=10)
+    write_json(tmp_path / "x" / "cv" / "cv_summary.json", summarise_experiment(folds))
+    result = write_pack([*folds, *plain], tmp_path / "out", PackOptions(("svg",)))
+    wanted = metric_spread(finished_runs(folds)[0], "accuracy")
+    naive = describe([run.summary().metrics["accuracy"].value for run in folds])
+    assert wanted.ci_high - wanted.ci_low > naive.ci_high - naive.ci_low or wanted.ci_high == 1
+    table = pd.read_csv(tmp_path / "out" / "compare_table.csv").set_index(["experiment", "metric"])
+    row = table.loc[("cv", "accuracy")]
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((wanted.ci_low, wanted.ci_high))
+    assert table["ci_high"].max() <= 1
+    numbers = pd.read_csv(tmp_path / "out" / "cv" / "seed_table.csv").set_index("run")["accuracy"]
+    assert numbers["95 % interval of the mean, low"] == pytest.approx(wanted.ci_low)
+    interval = f"{wanted.ci_low:.3f} to {wanted.ci_high:.3f}, widened for the training films that folds share"
+    assert interval in content(result, "cv/density_model_card_seed1_fold1.md")
+    assert interval in content(result, "cv/checklists/claim_2024.md")
+
+
+def test_films_are_the_same_when_the_judged_films_are(tmp_path):
+    one = write_run(tmp_path / "x" / "a" / "seed_1", seed=1, epochs=2, replicates=5)
+    other = write_run(tmp_path / "x" / "b" / "seed_1", seed=1, skill=0.5, epochs=2, replicates=5)
+    apart = write_run(tmp_path / "x" / "c" / "seed_1", seed=1, split_seed=7, epochs=2, replicates=5)
+    silent = write_run(tmp_path / "x" / "d" / "seed_1", seed=1, epochs=2, with_predictions=False)
+    write_table(other.split_table, pd.concat([read_text_table(other.split_table)] * 2))  # another training part, the same films
+    kept = {run.experiment: finished_runs([run])[0] for run in (one, other, apart, silent)}
+    assert judged_alike({"a": kept["a"], "b": kept["b"]}) == "All were judged on the same films."
+    assert judged_alike({"a": kept["a"], "c": kept["c"]}) == "Judged on different films: a and c."
+    assert "not recorded (no predictions of d)" in judged_alike({"a": kept["a"], "d": kept["d"]})
+
+
+def test_a_class_metric_of_some_runs_only_says_of_how_many(tmp_path):
+    made = write_experiment(tmp_path / "e", seeds=(1, 2), epochs=2, replicates=5, with_test=True)
+    made[1].metrics_file("test").unlink()
+    markdown = class_tables([RunFacts(run) for run in made]).contents[1].decode()
+    assert all("(n = 1)" in line for line in markdown.splitlines() if "| test |" in line)
+
+
+def numbers_in(text: str, value: float) -> set[str]:
+    """The intervals that stand behind a value."""
+    return set(re.findall(rf"{value:.3f} \((\d\.\d+ to \d\.\d+)\)", text))
+
+
+def test_one_number_has_one_interval_in_all_of_a_pack(runs, pack):
+    # the fixture's metrics files have 20 replicates, so an interval worked out anew would differ
+    metrics = runs[0].metrics("test")
+    card = content(pack, "density_model_card_seed42.md")
+    roc = content(pack, "captions.md").split("**density_roc_test_seed42.**")[1].split("\n\n")[0]
+    aucs = [values["auc"] for values in metrics.per_class.values() if values["auc"].ci_low is not None]
+    assert aucs
+    for auc in aucs:
+        interval = f"{auc.ci_low:.3f} to {auc.ci_high:.3f}"
+        assert numbers_in(roc, auc.value) == numbers_in(card.split("### Test films")[1].split("## Calibration")[0], auc.value)
+        assert numbers_in(roc, auc.value) == {interval}
+    dense = metrics.metrics["dense_auc"]
+    interval = f"{dense.ci_low:.3f} to {dense.ci_high:.3f}"
+    assert f"| {dense.value:.3f} | {interval} |" in card
+    for text in (roc, card.split("## Centres")[1]):
+        assert f"{dense.value:.3f} ({interval})" in text
+
+
+def test_a_rate_at_a_threshold_has_the_interval_of_the_threshold_table(runs):
+    facts = RunFacts(runs[0])
+    point = facts.thresholds[0].points["test"]
+    recorded = runs[0].metrics("test").metrics["dense_sensitivity"]
+    assert recorded.value == pytest.approx(point.sensitivity.value)
+    older = recorded.model_copy(update={"ci_low": 0.0, "ci_high": 1.0, "method": "C or D; 95 % interval: of an older rule"})
+    file = runs[0].metrics("test")
+    older_file = file.model_copy(update={"metrics": {**file.metrics, "dense_sensitivity": older}})
+    write_json(runs[0].metrics_file("test"), older_file.to_json())
+    shown = facts.metric_values("test")["dense_sensitivity"]
+    write_json(runs[0].metrics_file("test"), file.to_json())
+    assert (shown.ci_low, shown.ci_high) == (point.sensitivity.ci_low, point.sensitivity.ci_high)
+    assert shown.method == f"C or D; {point.sensitivity.method}"
+
+
+def test_every_table_with_intervals_names_how_they_were_made(pack):
+    card = content(pack, "density_model_card_seed42.md")
+    for part in ("### Test films", "## Thresholds", "## Centres"):
+        assert "95 % intervals: " in card.split(part)[1].split("\n## ")[0], part
+    roc = content(pack, "captions.md").split("**density_roc_test_seed42.**")[1].split("\n\n")[0]
+    assert "95 % intervals: bootstrap of patients, 20 replicates" in roc
+    assert "Wilson, n = patients (Sensitivity, Specificity, PPV)" in card
+
+
+def test_numbers_of_other_films_are_not_taken_from_the_metrics_file(runs):
+    facts = RunFacts(runs[0])
+    computed = MetricValue(value=0.5, ci_low=0.4, ci_high=0.6)
+    assert facts.recorded_auc("val", facts.question, computed) is computed
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "x" * 300])
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_drawn(runs, tmp_path, place):
+    (tmp_path / "file").write_text("kept")
+    drawn = []
+    with pytest.raises(ConfigError, match="report pack") as error:
+        write_pack(runs[:1], tmp_path / place, PackOptions(("svg",)), lambda *step: drawn.append(step))
+    assert str(tmp_path) not in str(error.value)
+    assert not drawn
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_what_is_missing_is_counted_apart_from_remarks(mixed, tmp_path):
+    def no_gradcam(run):
+        raise MammoError("the checkpoint is gone")
+
+    mixed[0].best_model.write_bytes(b"weights")
+    result = write_pack(mixed[:4:3], tmp_path / "out", PackOptions(("svg",), gradcam=no_gradcam))
+    mixed[0].best_model.unlink()
+    assert result.missing["figure"] == 2  # one cannot be drawn, one run keeps no checkpoint
+    assert missing_words(result.missing) == "2 figures missing"
+    assert any("counts in no mean or SD" in problem for problem in result.problems)
+    assert missing_words({"figure": 1, "run": 2, "file": 0}) == "1 figure and 2 runs missing"
+    assert missing_words({}) == "nothing missing"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from mammo_core.analysis.operating_points import RULES, apply_threshold, predictive_values, threshold_of
+from mammo_core.analysis.operating_points import RULES, apply_threshold, edge_words, kappas, predictive_values, threshold_of
 from mammo_core.analysis.predictions import cases_of
 from mammo_core.analysis.questions import Answers, answers_of, questions_of
 from mammo_core.analysis.thresholds import curve_of, ranking_of
@@ -150,16 +150,26 @@ def test_predictive_values_follow_the_stated_prevalence():
     assert "1.0%" in ppv.method
 
 
-@pytest.mark.parametrize("prevalence", [0.006, 0.1, 0.5])
-def test_the_interval_of_a_predictive_value_covers_it_as_often_as_it_should(prevalence):
+@pytest.mark.parametrize(
+    ("se", "sp", "n_yes", "n_no", "prevalence"),
+    [
+        (0.85, 0.8, 120, 120, 0.006),
+        (0.85, 0.8, 120, 120, 0.1),
+        (0.85, 0.8, 120, 120, 0.5),
+        (0.85, 0.9, 30, 300, 0.006),
+        (0.6, 0.99, 20, 100, 0.1),  # few false alarms: drawing the specificity towards one half covers 0.64
+    ],
+)
+def test_the_interval_of_a_predictive_value_covers_it_as_often_as_it_should(se, sp, n_yes, n_no, prevalence):
     generator = np.random.default_rng(0)
-    se, sp, n = 0.85, 0.8, 120
-    truth = se * prevalence / (se * prevalence + (1 - sp) * (1 - prevalence))
-    hits = 0
+    ppv = se * prevalence / (se * prevalence + (1 - sp) * (1 - prevalence))
+    npv = sp * (1 - prevalence) / (sp * (1 - prevalence) + (1 - se) * prevalence)
+    covered = np.zeros(2)
     for _ in range(1500):
-        found, _ = predictive_values((generator.binomial(n, se), n, n), (generator.binomial(n, sp), n, n), prevalence)
-        hits += found.ci_low <= truth <= found.ci_high
-    assert 0.93 <= hits / 1500 <= 0.975
+        hits, cleared = generator.binomial(n_yes, se), generator.binomial(n_no, sp)
+        found = predictive_values((hits, n_yes, n_yes), (cleared, n_no, n_no), prevalence)
+        covered += [value.ci_low <= truth <= value.ci_high for value, truth in zip(found, (ppv, npv), strict=True)]
+    assert covered / 1500 == pytest.approx(0.955, abs=0.022)
 
 
 def test_without_a_false_alarm_the_predictive_value_is_one_and_still_has_an_interval():
@@ -167,6 +177,14 @@ def test_without_a_false_alarm_the_predictive_value_is_one_and_still_has_an_inte
     assert ppv.value == 1.0
     assert ppv.ci_low < 0.9
     assert ppv.ci_high == 1.0
+
+
+def test_a_predictive_value_of_one_is_said_to_rest_on_its_interval():
+    answers = Answers(np.array([0.9, 0.8, 0.1, 0.2, 0.3]), np.array([True, True, False, False, False]), tuple("abcde"))
+    point = apply_threshold(answers, 0.85, prevalence=0.006)
+    assert point.ppv.value == 1.0
+    assert edge_words(point, "films") == "PPV 1.000: no false positive among 3 films, so this rests on the interval."
+    assert edge_words(apply_threshold(answers, 0.25), "films").startswith("NPV 1.000: no positive missed among 2 films")
 
 
 def test_where_nothing_is_called_positive_the_predictive_value_is_undefined_with_the_reason():
@@ -239,3 +257,62 @@ def test_validation_films_of_one_kind_leave_threshold_metrics_undefined_with_the
     assert found["malignant_specificity_at_sensitivity_90"].value is None
     assert "where the threshold was chosen" in found["malignant_specificity_at_sensitivity_90"].method
     assert isinstance(table, pd.DataFrame)
+
+
+# ---- one number, one interval ---------------------------------------------------------------------------------------------
+
+
+def ends(value):
+    return value.value, value.ci_low, value.ci_high
+
+
+@pytest.mark.parametrize(("names", "ordinal"), [(DENSITY, True), (LESION, False)], ids=["density", "lesion"])
+def test_an_auc_has_the_same_interval_in_the_metrics_file_the_ranking_and_the_subgroups(names, ordinal):
+    from mammo_core.analysis.metrics import evaluate_predictions
+    from mammo_core.analysis.subgroups import subgroup_metrics, subgroups_of
+
+    labels, probs = draw(12, k=len(names))
+    table = table_of(labels, probs, names, films_each=2).assign(center=["1", "2"] * (len(labels) // 2))
+    file = evaluate_predictions(table, names, ordinal, epoch=1, split_sha256=None, bootstrap=200)
+    in_file = {f"class:{name}": file.per_class[name]["auc"] for name in names}
+    in_file |= {key: file.metrics[f"{key}_auc"] for key in ("dense", "malignant", "abnormal", "malignant_vs_benign")
+                if f"{key}_auc" in file.metrics}  # fmt: skip
+    curves = ranking_of(table, names, ordinal, bootstrap=200)
+    compared = [curve for curve in curves if curve.question.key in in_file]
+    assert len(compared) >= 4
+    for curve in compared:
+        key = curve.question.key
+        everybody = subgroups_of(table, "center", subgroup_metrics(names, ordinal)[key], names, ordinal, bootstrap=200)[0]
+        assert ends(curve.auc) == pytest.approx(ends(in_file[key]), abs=1e-9), key
+        assert ends(everybody.value) == pytest.approx(ends(in_file[key]), abs=1e-9), key
+
+
+@pytest.mark.parametrize("perfect", [False, True])
+def test_rates_of_a_fixed_threshold_have_the_same_interval_in_the_metrics_file_and_at_the_threshold(perfect):
+    from mammo_core.analysis.metrics import evaluate_predictions
+
+    labels, probs = draw(13)
+    probs = np.eye(4)[labels] * 0.9 + 0.025 if perfect else probs
+    table = table_of(labels, probs, DENSITY, films_each=2)
+    file = evaluate_predictions(table, DENSITY, True, epoch=1, split_sha256=None, bootstrap=200).metrics
+    answers = answers_of(cases_of(table, DENSITY, True), questions_of(DENSITY, True)[0])
+    point, (kappa,) = apply_threshold(answers, 0.5), kappas(answers, [0.5], bootstrap=200)
+    assert ends(file["dense_sensitivity"]) == ends(point.sensitivity)
+    assert ends(file["dense_specificity"]) == ends(point.specificity)
+    assert ends(file["dense_kappa"]) == ends(kappa)
+    assert point.specificity.ci_low is not None
+    assert not perfect or (point.specificity.value == 1.0 and point.specificity.ci_low < 1)
+
+
+def test_test_films_never_choose_a_threshold_themselves():
+    from mammo_core.analysis.metrics import evaluate_predictions
+
+    labels, probs = draw(14)
+    table = table_of(labels, probs, DENSITY)
+    alone = evaluate_predictions(table, DENSITY, True, epoch=1, split_sha256=None, bootstrap=20, on="test").metrics
+    for name in ("dense_sensitivity_youden", "dense_specificity_youden", "dense_kappa_youden"):
+        assert alone[name].value is None
+        assert alone[name].method == "undefined: no validation films chose the threshold"
+    assert alone["dense_sensitivity"].value is not None, "0.5 is chosen by nobody"
+    itself = evaluate_predictions(table, DENSITY, True, epoch=1, split_sha256=None, bootstrap=20).metrics
+    assert "chosen on these films, so optimistic" in itself["dense_kappa_youden"].method

@@ -8,26 +8,30 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mammo_core.analysis import formulas
 from mammo_core.analysis.bootstrap import Weights
 from mammo_core.analysis.formulas import Floats
-from mammo_core.analysis.operating_points import FIXED, YOUDEN, threshold_of
+from mammo_core.analysis.operating_points import FIXED, YOUDEN, kappa_of_calls, proportion, threshold_of
 from mammo_core.analysis.predictions import Cases
 from mammo_core.analysis.questions import Answers, Question, answers_of, questions_of
 from mammo_core.analysis.thresholds import average_precision, weighted_counts
+from mammo_core.runs.schema import MetricValue
+
+Source = Literal["these", "validation", "nobody"]
+"""Which films chose the thresholds: those that are judged, validation films, or none."""
 
 BINARY_TITLES = {
     "dense_auc": "AUC (upper half of the classes)",
     "dense_sensitivity": "Sensitivity, upper half (0.5)",
     "dense_specificity": "Specificity, upper half (0.5)",
     "dense_kappa": "Kappa, upper half (0.5)",
-    "dense_sensitivity_youden": "Sensitivity, upper half (validation threshold)",
-    "dense_specificity_youden": "Specificity, upper half (validation threshold)",
-    "dense_kappa_youden": "Kappa, upper half (validation threshold)",
+    "dense_sensitivity_youden": "Sensitivity, upper half (threshold of the best sum)",
+    "dense_specificity_youden": "Specificity, upper half (threshold of the best sum)",
+    "dense_kappa_youden": "Kappa, upper half (threshold of the best sum)",
     **{f"auc_cut_{place}": f"AUC (class {place + 1} of the scale or above)" for place in range(1, 7)},
     "malignant_auc": "AUC (Malignant vs rest)",
     "malignant_ap": "Average precision (Malignant vs rest)",
@@ -56,8 +60,7 @@ class Thresholds:
     """A threshold for each metric of ``RULE_OF``, ``None`` where the films that should choose it are of one kind."""
 
     values: Mapping[str, float | None]
-    on_validation: bool
-    """Whether validation films chose them, and not the films that are judged."""
+    source: Source
 
     def words(self, name: str) -> str:
         """Where a metric's threshold comes from."""
@@ -65,31 +68,66 @@ class Thresholds:
         if RULE_OF[name] == FIXED:
             return "threshold 0.5"
         shown = "none" if value is None else f"{value:.3f}" if math.isfinite(value) else "above every score"
-        source = "chosen on the validation films" if self.on_validation else "chosen on these films themselves, so optimistic"
-        return f"threshold {shown}, {source}"
+        where = "chosen on the validation films" if self.source == "validation" else "chosen on these films, so optimistic"
+        return f"threshold {shown}, {where}"
+
+    def missing(self, name: str) -> str:
+        """Why a metric of ``RULE_OF`` has no threshold; empty where it has one."""
+        if name not in RULE_OF or self.values.get(name) is not None:
+            return ""
+        if self.source == "nobody":
+            return "no validation films chose the threshold"
+        return "films of one of the two kinds are missing where the threshold was chosen"
 
 
-def choose_thresholds(cases: Cases, validation: Cases | None) -> Thresholds:
-    """Thresholds from the validation cases, or from ``cases`` themselves where there are none."""
+def choose_thresholds(cases: Cases, validation: Cases | None, itself: bool = True) -> Thresholds:
+    """Thresholds from the validation cases; without them from ``cases`` themselves, or with ``itself`` false from nobody."""
     source = cases if validation is None else validation
     questions = {question.key: question for question in questions_of(source.class_names, source.ordinal)}
-    values = {
-        name: threshold_of(rule, answers_of(source, questions[key]))
-        for name, rule in RULE_OF.items()
-        if (key := name.split("_")[0]) in questions
-    }
-    return Thresholds(values, validation is not None)
+    asked = {name: rule for name, rule in RULE_OF.items() if name.split("_")[0] in questions}
+    if validation is None and not itself:
+        return Thresholds({name: 0.5 if rule == FIXED else None for name, rule in asked.items()}, "nobody")
+    values = {name: threshold_of(rule, answers_of(source, questions[name.split("_")[0]])) for name, rule in asked.items()}
+    return Thresholds(values, "these" if validation is None else "validation")
 
 
 def binary_statistics(cases: Cases, weights: Weights, thresholds: Thresholds) -> dict[str, Floats]:
-    """Every metric of a yes-or-no question of every replicate, shape ``(b,)`` each; NaN where undefined."""
+    """AUCs, average precision and kappas of the yes-or-no questions in every replicate, shape ``(b,)``; NaN where undefined."""
     questions = {question.key: question for question in questions_of(cases.class_names, cases.ordinal)}
     found = _cut_aucs(cases, weights) if cases.ordinal else _lesion_aucs(cases, weights, questions)
     for name, threshold in thresholds.values.items():
+        if RATE_OF[name] != "kappa":
+            continue
         answers = answers_of(cases, questions[name.split("_")[0]])
-        called = answers.scores >= (math.nan if threshold is None else threshold)
-        rate = _rate(RATE_OF[name], called, answers.positive, weights)
-        found[name] = np.full(len(rate), np.nan) if threshold is None else rate
+        found[name] = (
+            np.full(len(weights.counts), np.nan)
+            if threshold is None
+            else kappa_of_calls(answers.scores >= threshold, answers.positive, weights)
+        )
+    return found
+
+
+def binary_proportions(cases: Cases, thresholds: Thresholds) -> dict[str, MetricValue]:
+    """Sensitivities and specificities at the thresholds, with Wilson intervals."""
+    questions = {question.key: question for question in questions_of(cases.class_names, cases.ordinal)}
+    found = {}
+    for name, threshold in thresholds.values.items():
+        if RATE_OF[name] == "kappa":
+            continue
+        if threshold is None:
+            found[name] = MetricValue(value=None, method=f"undefined: {thresholds.missing(name)}")
+            continue
+        answers = answers_of(cases, questions[name.split("_")[0]])
+        called, truth = answers.scores >= threshold, answers.positive
+        is_hits = RATE_OF[name] == "sensitivity"
+        rate = proportion(
+            answers.patients,
+            called if is_hits else ~called,
+            truth if is_hits else ~truth,
+            f"no {'positive' if is_hits else 'negative'} cases",
+        )
+        how = binary_definition(name, cases, thresholds)
+        found[name] = rate if rate.value is None else rate.model_copy(update={"method": f"{how}; {rate.method}"})
     return found
 
 
@@ -121,14 +159,6 @@ def _auc(answers: Answers, weights: Weights, asked: npt.NDArray[np.bool_]) -> Fl
     if not asked.any():
         return np.full(len(weights.counts), np.nan)
     return Weights(weights.counts, weights.patient_of[asked]).auc(answers.scores, answers.positive)
-
-
-def _rate(rate: str, called: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_], weights: Weights) -> Floats:
-    cells = np.stack([~truth & ~called, ~truth & called, truth & ~called, truth & called], axis=1)
-    confusion = weights.total(cells.astype(np.float64)).reshape(-1, 2, 2)
-    if rate == "kappa":
-        return formulas.weighted_kappa(confusion, "none")
-    return formulas.recalls(confusion)[:, 1 if rate == "sensitivity" else 0]
 
 
 def binary_definition(name: str, cases: Cases, thresholds: Thresholds) -> str:

@@ -26,6 +26,8 @@ NULL_REPLICATES = 500
 NULL_SEED = 0
 HISTOGRAM_CELLS = 20
 SCHEME = f"{BINS} bins with equally many cases"
+SHARED_TRUTH = "films of a patient with the same true class count as one truth"
+"""What the null band assumes of films that are not independent."""
 CALLED = "called"
 """Key of the reliability of the called class: is the model right as often as it is sure?"""
 
@@ -259,11 +261,13 @@ def _classwise(cases: Cases, null: npt.NDArray[np.intp]) -> tuple[float, Floats]
 def _perfect_labels(cases: Cases, replicates: int) -> npt.NDArray[np.intp]:
     """Labels drawn from the probabilities themselves, shape ``(replicates, n)``.
 
-    One random number a patient: films of a patient have much the same truth, so they carry less than as many strangers. With
-    one film a patient this is the plain draw.
+    One random number for all films of a patient that have the same true class: they have much the same truth, so they carry
+    less than as many strangers. Films of hers with different true classes, such as those of a breast with a cancer and of one
+    without, are drawn apart. With one film a patient this is the plain draw.
     """
-    names, patient_of = np.unique(np.asarray(cases.patients, dtype=object).astype(str), return_inverse=True)
-    drawn = np.random.default_rng(NULL_SEED).random((replicates, len(names)))[:, patient_of]
+    units = [f"{patient}\x1f{label}" for patient, label in zip(cases.patients, cases.labels, strict=True)]
+    names, unit_of = np.unique(np.asarray(units, dtype=object).astype(str), return_inverse=True)
+    drawn = np.random.default_rng(NULL_SEED).random((replicates, len(names)))[:, unit_of]
     passed = np.zeros(drawn.shape, dtype=np.intp)
     upper = np.cumsum(cases.probabilities, axis=1)
     for k in range(len(cases.class_names) - 1):

@@ -126,7 +126,7 @@ def _group_entry(group: Group, names: Sequence[str], resampled: Resampled | None
         "runs": [finished.run.id for finished in runs],
         "n": len(runs),
         "metrics": {name: _metric_entry(group, name, resampled) for name in names},
-        "seeds": [finished.config.seed for finished in runs],
+        "seeds": [finished.seed for finished in runs],
         "folds": [finished.config.fold for finished in runs],
         "best_epochs": [finished.best_epoch for finished in runs],
         "best_words": [finished.best_text for finished in runs],

@@ -15,11 +15,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from mammo_core.analysis import formulas
-from mammo_core.analysis.binary_metrics import BINARY_TITLES, Thresholds, binary_definition, binary_statistics, choose_thresholds
+from mammo_core.analysis.binary_metrics import (
+    BINARY_TITLES,
+    Thresholds,
+    binary_definition,
+    binary_proportions,
+    binary_statistics,
+    choose_thresholds,
+)
 from mammo_core.analysis.bootstrap import Weights, jackknife, replicate
-from mammo_core.analysis.calibration import SCHEME, calibration_errors
+from mammo_core.analysis.calibration import SCHEME, SHARED_TRUTH, calibration_errors
 from mammo_core.analysis.estimates import estimate
 from mammo_core.analysis.formulas import Floats, Labels
+from mammo_core.analysis.operating_points import proportion
 from mammo_core.analysis.predictions import Cases, cases_of, ensemble_predictions
 from mammo_core.runs.schema import MetricsFile, MetricValue
 
@@ -124,6 +132,9 @@ def losses(labels: Labels, probabilities: Floats) -> Floats:
 
 # ---- the metrics file -----------------------------------------------------------------------------------------------------
 
+Resampled = tuple[Mapping[str, Floats], Mapping[str, Floats]]
+"""Replicates, and values with one patient left out."""
+
 
 def evaluate_predictions(  # noqa: PLR0913  (all but two are keywords that every caller names)
     table: pd.DataFrame,
@@ -134,6 +145,7 @@ def evaluate_predictions(  # noqa: PLR0913  (all but two are keywords that every
     split_sha256: str | None,
     bootstrap: int = 2000,
     validation: pd.DataFrame | None = None,
+    on: str = "val",
 ) -> MetricsFile:
     """All metrics of one table of predictions, with 95 % intervals from resampled patients.
 
@@ -152,8 +164,10 @@ def evaluate_predictions(  # noqa: PLR0913  (all but two are keywords that every
     bootstrap : int
         Replicates; 0 leaves out the bootstrap intervals.
     validation : DataFrame, optional
-        The same run's predictions on validation films, which choose the thresholds of yes-or-no questions. Without them
-        ``table`` chooses them itself, and their methods say so.
+        The same run's predictions on validation films, which choose the thresholds of yes-or-no questions.
+    on : {"val", "test"}
+        Which films these are. Without ``validation`` films, validation films choose their thresholds themselves, and the
+        methods say so; on test films nobody chooses them, and what needs them is undefined.
 
     Raises
     ------
@@ -161,7 +175,7 @@ def evaluate_predictions(  # noqa: PLR0913  (all but two are keywords that every
         As :func:`cases_of`.
     """
     cases = cases_of(table, class_names, ordinal)
-    thresholds = choose_thresholds(cases, None if validation is None else cases_of(validation, class_names, ordinal))
+    thresholds = choose_thresholds(cases, None if validation is None else cases_of(validation, class_names, ordinal), on == "val")
 
     def of(weights: Weights) -> dict[str, Floats]:
         return statistics(cases, weights, thresholds)
@@ -169,12 +183,7 @@ def evaluate_predictions(  # noqa: PLR0913  (all but two are keywords that every
     found = replicate(cases.patients, of, bootstrap)
     left_out = jackknife(cases.patients, of) if bootstrap else {}
     confusion = formulas.confusion_matrix(cases.labels, cases.predicted, len(class_names))
-    metrics = {
-        name: _metric_value(name, found, left_out, _definition(name, cases) or binary_definition(name, cases, thresholds))
-        for name in found
-        if ":" not in name
-    }
-    metrics |= _calibration_metrics(cases)
+    metrics = _metrics(cases, thresholds, (found, left_out))
     wilson = formulas.wilson_interval(float(np.trace(confusion)), len(cases.labels))
     if wilson is not None:
         low, high = wilson
@@ -194,19 +203,44 @@ def evaluate_predictions(  # noqa: PLR0913  (all but two are keywords that every
     )
 
 
+def _metrics(cases: Cases, thresholds: Thresholds, resampled: Resampled) -> dict[str, MetricValue]:
+    """Every metric that is not of one class, in the order of ``TITLES``."""
+    metrics = {}
+    for name in resampled[0]:
+        if ":" in name:
+            continue
+        how = _definition(name, cases) or binary_definition(name, cases, thresholds)
+        metrics[name] = _metric_value(name, resampled, how, thresholds.missing(name))
+    metrics |= share_metrics(cases, metrics) | binary_proportions(cases, thresholds) | _calibration_metrics(cases)
+    place = {name: index for index, name in enumerate(TITLES)}
+    return dict(sorted(metrics.items(), key=lambda item: place.get(item[0], len(place))))
+
+
+def share_metrics(cases: Cases, metrics: Mapping[str, MetricValue]) -> dict[str, MetricValue]:
+    """Those of ``accuracy`` and ``within_one`` that resampling gives no interval, since all films are right: Wilson's."""
+    counted = {"accuracy": 0, "within_one": 1}
+    steps_off, everyone = np.abs(cases.labels - cases.predicted), np.ones(len(cases.labels), dtype=bool)
+    return {
+        name: proportion(cases.patients, steps_off <= most, everyone, "no films")
+        for name, most in counted.items()
+        if name in metrics and metrics[name].value in (0.0, 1.0) and "no interval" in metrics[name].method
+    }
+
+
 def _calibration_metrics(cases: Cases) -> dict[str, MetricValue]:
     """Calibration errors, which are never 0 in a finite sample, beside what a perfectly calibrated model would show."""
     return {
         name: MetricValue(
             value=error,
-            method=f"{SCHEME}; a perfectly calibrated model of this n would show {low:.3f} to {high:.3f}",
+            method=f"{SCHEME}; a perfectly calibrated model of this n would show {low:.3f} to {high:.3f}, if {SHARED_TRUTH}",
         )
         for name, (error, low, high) in calibration_errors(cases).items()
     }
 
 
-def _metric_value(name: str, found: Mapping[str, Floats], left_out: Mapping[str, Floats], how: str = "") -> MetricValue:
-    return estimate(found[name], left_out.get(name), how, f"undefined: {_why_undefined(name)}")
+def _metric_value(name: str, resampled: Resampled, how: str = "", missing: str = "") -> MetricValue:
+    found, left_out = resampled
+    return estimate(found[name], left_out.get(name), how, f"undefined: {missing or _why_undefined(name)}")
 
 
 def _why_undefined(name: str) -> str:
@@ -216,8 +250,8 @@ def _why_undefined(name: str) -> str:
         return "needs films of the class and films of the others"
     if name.endswith("_skill"):
         return "all films are of one class, so quoting its share is perfect"
-    if "sensitivity" in name or "specificity" in name or name.endswith("_ap"):
-        return "films of one of the two kinds are missing, here or where the threshold was chosen"
+    if name.endswith("_ap"):
+        return "needs films of both kinds"
     return "the class neither occurs nor is predicted" if name.startswith("f1:") else "no films"
 
 
@@ -235,33 +269,18 @@ def _definition(name: str, cases: Cases) -> str:
     }.get(name, "")
 
 
-Resampled = tuple[Mapping[str, Floats], Mapping[str, Floats]]
-"""Replicates, and values with one patient left out."""
-
-
 def _class_values(k: int, cases: Cases, confusion: Floats, resampled: Resampled) -> dict[str, MetricValue | int]:
     is_class, called = cases.labels == k, cases.predicted == k
     name = cases.class_names[k]
     return {
         "n": int(is_class.sum()),
         "patients": _n_patients(cases, is_class),
-        "sensitivity": _proportion(cases, called, is_class, "no films of this class"),
-        "specificity": _proportion(cases, ~called, ~is_class, "no films of other classes"),
-        "ppv": _proportion(cases, is_class, called, "this class was never predicted"),
-        "f1": _metric_value(f"f1:{name}", *resampled),
-        "auc": _metric_value(f"auc:{name}", *resampled),
+        "sensitivity": proportion(cases.patients, called, is_class, "no films of this class"),
+        "specificity": proportion(cases.patients, ~called, ~is_class, "no films of other classes"),
+        "ppv": proportion(cases.patients, is_class, called, "this class was never predicted"),
+        "f1": _metric_value(f"f1:{name}", resampled),
+        "auc": _metric_value(f"auc:{name}", resampled),
     }
-
-
-def _proportion(cases: Cases, success: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_], why: str) -> MetricValue:
-    n, patients = int(among.sum()), _n_patients(cases, among)
-    interval = formulas.wilson_interval(float((success & among).sum()), n, patients)
-    if interval is None:
-        return MetricValue(value=None, method=f"undefined: {why}")
-    method = f"95 % interval: Wilson, n = {patients} patients"
-    if patients < n:
-        method += f" and not {n} films, since films of a patient are not independent"
-    return MetricValue(value=float((success & among).sum() / n), ci_low=interval[0], ci_high=interval[1], method=method)
 
 
 def _n_patients(cases: Cases, among: npt.NDArray[np.bool_]) -> int:

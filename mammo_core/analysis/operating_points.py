@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from mammo_core.analysis.formulas import Z_95, weighted_kappa, wilson_interval
+from mammo_core.analysis.bootstrap import Weights, jackknife, replicate
+from mammo_core.analysis.estimates import estimate
+from mammo_core.analysis.formulas import Z_95, Floats, weighted_kappa, wilson_interval
 from mammo_core.analysis.questions import Answers
 from mammo_core.analysis.thresholds import operating_counts
 from mammo_core.runs.schema import MetricValue
@@ -26,6 +29,10 @@ RULES = {
 """Rules by which a threshold is chosen, and what the reader sees."""
 
 ROUNDING = 1e-9
+
+NO_KAPPA = "undefined: all true and called answers are one kind"
+
+Yes = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class OperatingPoint:
     ppv: MetricValue
     npv: MetricValue
     kappa: MetricValue
-    """Of the yes-or-no calls, unweighted, at the share of positives in these cases."""
+    """Of the yes-or-no calls, unweighted, at the share of positives in these cases; its interval is in :func:`kappas`."""
     precision: float | None
     """Share of true positives among the positive calls in these cases, at their own prevalence."""
 
@@ -86,8 +93,8 @@ def apply_threshold(answers: Answers, threshold: float, prevalence: float | None
     n_yes, n_no = _patients(answers, truth), _patients(answers, ~truth)
     share = float(truth.mean()) if len(truth) else math.nan
     stated = share if prevalence is None else prevalence
-    sensitivity = _proportion(hits, hits + missed, n_yes, "no positive cases")
-    specificity = _proportion(cleared, cleared + alarms, n_no, "no negative cases")
+    sensitivity = proportion(answers.patients, called, truth, "no positive cases")
+    specificity = proportion(answers.patients, ~called, ~truth, "no negative cases")
     ppv, npv = predictive_values((hits, hits + missed, n_yes), (cleared, cleared + alarms, n_no), stated)
     return OperatingPoint(
         threshold=threshold,
@@ -105,23 +112,73 @@ def apply_threshold(answers: Answers, threshold: float, prevalence: float | None
     )
 
 
-def _patients(answers: Answers, among: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int:
+def edge_words(point: OperatingPoint, units: str = "cases") -> str:
+    """Why a predictive value of 1 proves little: one wrong call was not seen, which is not the same as never. Else nothing.
+
+    ``units`` is the plural of the unit of analysis.
+    """
+    negatives = point.false_positives + point.true_negatives
+    positives = point.true_positives + point.false_negatives
+    told = []
+    if point.ppv.value == 1 and point.false_positives == 0:
+        told.append(f"PPV 1.000: no false positive among {negatives} {units}, so this rests on the interval.")
+    if point.npv.value == 1 and point.false_negatives == 0:
+        told.append(f"NPV 1.000: no positive missed among {positives} {units}, so this rests on the interval.")
+    return " ".join(told)
+
+
+def _patients(answers: Answers, among: Yes) -> int:
     return len({patient for patient, counted in zip(answers.patients, among, strict=True) if counted})
 
 
-def _proportion(part: int, whole: int, patients: int, why: str) -> MetricValue:
-    interval = wilson_interval(part, whole, patients)
+def proportion(patients: Sequence[str], success: Yes, among: Yes, why: str) -> MetricValue:
+    """Share of successes with its 95 % Wilson interval, n = patients: the one interval of a share of cases, wherever it stands.
+
+    Resampling shows nothing where every case is a success; this has an interval there too.
+
+    Parameters
+    ----------
+    success, among : bool arrays of shape (n_cases,)
+        What is counted, and the cases that could have been.
+    why : str
+        Why there is no share where there are no such cases.
+    """
+    part, whole = int((success & among).sum()), int(among.sum())
+    n = len({patient for patient, counted in zip(patients, among, strict=True) if counted})
+    interval = wilson_interval(part, whole, n)
     if interval is None:
         return MetricValue(value=None, method=f"undefined: {why}")
-    method = f"{part} of {whole}; 95 % interval: Wilson, n = {patients} patients"
+    method = f"{part} of {whole}; 95 % interval: Wilson, n = {n} patients"
+    if n < whole:
+        method += f" and not {whole} cases, since those of a patient are not independent"
     return MetricValue(value=part / whole, ci_low=interval[0], ci_high=interval[1], method=method)
+
+
+def kappas(answers: Answers, thresholds: Sequence[float], bootstrap: int = 2000) -> list[MetricValue]:
+    """Unweighted kappa of the calls at each threshold, with its interval from resampled patients; as the metrics file has it."""
+
+    def of(weights: Weights) -> dict[str, Floats]:
+        return {str(i): kappa_of_calls(answers.scores >= t, answers.positive, weights) for i, t in enumerate(thresholds)}
+
+    found = replicate(answers.patients, of, bootstrap)
+    left_out = jackknife(answers.patients, of) if bootstrap else {}
+    return [
+        estimate(found[name], left_out.get(name), "unweighted, at the share of positives in these cases", NO_KAPPA)
+        for name in found
+    ]
+
+
+def kappa_of_calls(called: Yes, truth: Yes, weights: Weights) -> Floats:
+    """Unweighted kappa of yes-or-no calls in each replicate, shape ``(b,)``."""
+    cells = np.stack([~truth & ~called, ~truth & called, truth & ~called, truth & called], axis=1)
+    return weighted_kappa(weights.total(cells.astype(np.float64)).reshape(-1, 2, 2), "none")
 
 
 def _kappa(cells: Sequence[int]) -> MetricValue:
     hits, alarms, missed, cleared = cells
     value = float(weighted_kappa(np.array([[cleared, alarms], [missed, hits]], dtype=np.float64), "none"))
     if math.isnan(value):
-        return MetricValue(value=None, method="undefined: all true and called answers are one kind")
+        return MetricValue(value=None, method=NO_KAPPA)
     return MetricValue(value=value, method="unweighted, at the share of positives in these cases")
 
 
@@ -134,12 +191,13 @@ Successes = tuple[int, int, int]
 def predictive_values(positives: Successes, negatives: Successes, prevalence: float) -> tuple[MetricValue, MetricValue]:
     """PPV and NPV at a prevalence, from sensitivity and specificity alone.
 
-    ``PPV = se p / (se p + (1 - sp)(1 - p))`` and ``NPV = sp (1 - p) / (sp (1 - p) + (1 - se) p)``; intervals on the logit scale
-    with two cases added to each kind, so that they exist at 0 and 1 too. The prevalence counts as known exactly.
+    ``PPV = se p / (se p + (1 - sp)(1 - p))`` and ``NPV = sp (1 - p) / (sp (1 - p) + (1 - se) p)``; intervals on the logit scale.
+    A sensitivity or specificity of 0 or 1, and only such a one, gets half a case more of either kind, so that its logit exists:
+    more would draw the middle of the interval towards one half and away from the value. The prevalence counts as known exactly.
 
     Source
     ------
-    Mercaldo, Lau and Zhou (2007), Statistics in Medicine 26:2170-2183, doi:10.1002/sim.2677 (adjusted logit interval).
+    Mercaldo, Lau and Zhou (2007), Statistics in Medicine 26:2170-2183, doi:10.1002/sim.2677 (standard logit interval).
     """
     if not positives[1] or not negatives[1] or not 0 < prevalence < 1:
         why = (
@@ -148,9 +206,9 @@ def predictive_values(positives: Successes, negatives: Successes, prevalence: fl
         return MetricValue(value=None, method=f"undefined: {why}"), MetricValue(value=None, method=f"undefined: {why}")
     se, sp = positives[0] / positives[1], negatives[0] / negatives[1]
     odds = prevalence / (1 - prevalence)
-    near_se, n_se = _adjusted(positives)
-    near_sp, n_sp = _adjusted(negatives)
-    how = f"at a prevalence of {prevalence:.1%}; 95 % interval: adjusted logit (Mercaldo 2007), n = patients"
+    near_se, n_se = _off_the_edge(positives)
+    near_sp, n_sp = _off_the_edge(negatives)
+    how = f"at a prevalence of {prevalence:.1%}; 95 % interval: logit, delta method (Mercaldo 2007), n = patients"
     ppv = _predictive(se * prevalence, (1 - sp) * (1 - prevalence), "nothing is called positive")
     npv = _predictive(sp * (1 - prevalence), (1 - se) * prevalence, "nothing is called negative")
     # standard errors of log((1 - sp) / se) and log((1 - se) / sp)
@@ -162,11 +220,12 @@ def predictive_values(positives: Successes, negatives: Successes, prevalence: fl
     )
 
 
-def _adjusted(counts: Successes) -> tuple[float, float]:
-    """The proportion drawn a little towards one half, and its n: z² / 2 successes and failures more (Agresti and Coull)."""
+def _off_the_edge(counts: Successes) -> tuple[float, float]:
+    """The proportion and its n; one that is 0 or 1 with half a success and half a failure more."""
     successes, cases, patients = counts
-    n = patients + Z_95**2
-    return (successes / cases * patients + Z_95**2 / 2) / n, n
+    if 0 < successes < cases:
+        return successes / cases, patients
+    return (successes / cases * patients + 0.5) / (patients + 1), patients + 1
 
 
 def _predictive(right: float, wrong: float, why: str) -> MetricValue:

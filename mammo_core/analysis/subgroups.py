@@ -15,7 +15,7 @@ import pandas as pd
 from mammo_core.analysis.bootstrap import Weights, jackknife, replicate
 from mammo_core.analysis.estimates import estimate
 from mammo_core.analysis.formulas import Floats, accuracy, balanced_accuracy, weighted_kappa
-from mammo_core.analysis.metrics import TITLES, class_aucs, weighted_confusion
+from mammo_core.analysis.metrics import TITLES, class_aucs, share_metrics, weighted_confusion
 from mammo_core.analysis.predictions import PROBABILITY_PREFIX, Cases, cases_of
 from mammo_core.analysis.questions import Question, answers_of, questions_of
 from mammo_core.runs.schema import MetricValue
@@ -231,4 +231,5 @@ def _subgroup(
         found = replicate(cases.patients, of, bootstrap)["value"]
         left_out = jackknife(cases.patients, of)["value"] if bootstrap else None
         value = estimate(found, left_out, undefined="undefined in this group")
+        value = share_metrics(cases, {metric.key: value}).get(metric.key, value)
     return Subgroup(name, len(cases.labels), len(set(cases.patients)), counts, value)

@@ -90,11 +90,17 @@ def ranking_of(
     """
     cases = cases_of(table, class_names, ordinal)
     asked = [question for question in questions_of(class_names, ordinal) if keys is None or question.key in keys]
-    return tuple(curve_of(question, answers_of(cases, question), bootstrap) for question in asked)
+    return tuple(curve_of(question, answers_of(cases, question), bootstrap, cases.patients) for question in asked)
 
 
-def curve_of(question: Question, answers: Answers, bootstrap: int = REPLICATES) -> RankingCurve:
-    """The curve of one question; with a reason in ``undefined`` where only one kind of answer occurs."""
+def curve_of(
+    question: Question, answers: Answers, bootstrap: int = REPLICATES, patients: Sequence[str] | None = None
+) -> RankingCurve:
+    """The curve of one question; with a reason in ``undefined`` where only one kind of answer occurs.
+
+    ``patients`` are those that a replicate draws from, where the question leaves some of them out (malignant among lesions): the
+    number of lesions is then as much chance as it was, and the interval is the same as that of the metrics file.
+    """
     n, positives = len(answers.positive), int(answers.positive.sum())
     counts = {
         "films": n,
@@ -106,7 +112,7 @@ def curve_of(question: Question, answers: Answers, bootstrap: int = REPLICATES) 
         missing = question.positive if positives == 0 else question.negative
         return _no_curve(question, counts, f"no cases of {' or '.join(missing)}")
     thresholds, hits, alarms = operating_counts(answers.scores, answers.positive)
-    auc, precision_mean, band = _with_intervals(answers, bootstrap)
+    auc, precision_mean, band = _with_intervals(answers, answers.patients if patients is None else patients, bootstrap)
     return RankingCurve(
         question=question,
         auc=auc,
@@ -156,15 +162,21 @@ def operating_counts(scores: Floats, positive: npt.NDArray[np.bool_]) -> tuple[F
 # ---- intervals ------------------------------------------------------------------------------------------------------------
 
 
-def _with_intervals(answers: Answers, bootstrap: int) -> tuple[MetricValue, MetricValue, tuple[Floats, Floats, Floats]]:
+def _with_intervals(
+    answers: Answers, everyone: Sequence[str], bootstrap: int
+) -> tuple[MetricValue, MetricValue, tuple[Floats, Floats, Floats]]:
     """AUC, average precision and the band of the ROC curve."""
+    patients = sorted(set(everyone))
+    column = {patient: place for place, patient in enumerate(patients)}
+    patient_of = np.array([column[patient] for patient in answers.patients], dtype=np.intp)
 
-    def statistics(weights: Weights) -> dict[str, Floats]:
+    def statistics(drawn: Weights) -> dict[str, Floats]:
+        weights = Weights(drawn.counts, patient_of)
         hits, alarms = weighted_counts(weights, answers)
         rates = _sensitivity_at(hits, alarms)
         return {"auc": weights.auc(answers.scores, answers.positive), "ap": average_precision(hits, alarms), "rates": rates}
 
-    found = replicate(answers.patients, statistics, bootstrap)
+    found = replicate(patients, statistics, bootstrap)
     nothing = np.empty(0)
     band = (nothing, nothing, nothing)
     rates = found["rates"][1:]
@@ -172,7 +184,7 @@ def _with_intervals(answers: Answers, bootstrap: int) -> tuple[MetricValue, Metr
     if len(rates) > 1:
         low, high = np.percentile(rates, [2.5, 97.5], axis=0)
         band = (np.linspace(0, 1, BAND_POINTS), low, high)
-    left_out = jackknife(answers.patients, statistics) if bootstrap else {}
+    left_out = jackknife(patients, statistics) if bootstrap else {}
     auc = estimate(found["auc"], left_out.get("auc"))
     return auc, estimate(found["ap"], left_out.get("ap"), "average precision, without interpolation"), band
 

@@ -131,6 +131,8 @@ class FinishedRun:
     val_loss: float | None
     stop_reason: str | None
     imported: bool = False
+    seed: int | None = None
+    """``None`` where another tool trained the run and does not name its seed."""
     best_words: str = ""
     """The best epoch as pages name it, where another tool numbers its epochs otherwise; else empty."""
 
@@ -180,7 +182,8 @@ def _finished(run: RunDir) -> FinishedRun:
     if summary is None:
         raise MammoError("finished, but its summary.json is missing")
     best, count = summary.best_epoch, summary.epochs_run
-    return FinishedRun(run, run.config(), best, count, summary.metrics, summary.val_loss, summary.stop_reason)
+    config = run.config()
+    return FinishedRun(run, config, best, count, summary.metrics, summary.val_loss, summary.stop_reason, seed=config.seed)
 
 
 IMPORTED_METRICS = {
@@ -211,13 +214,22 @@ def _imported(run: RunDir) -> FinishedRun:
     if best.val_loss is not None:
         metrics["val_loss"] = MetricValue(value=best.val_loss, method=f"lowest of the history, {words}")
     counted = (best.epoch, len(records), metrics, best.val_loss, None)
-    return FinishedRun(run, run.config(), *counted, imported=True, best_words=words)
+    return FinishedRun(run, run.config(), *counted, imported=True, seed=_seed_of_the_other_tool(run), best_words=words)
+
+
+def _known_of_the_other_tool(run: RunDir) -> dict[str, Any]:
+    record = read_json(run.import_file)
+    known = record.get("known") if isinstance(record, dict) else None
+    return known if isinstance(known, dict) else {}
+
+
+def _seed_of_the_other_tool(run: RunDir) -> int | None:
+    seed = _known_of_the_other_tool(run).get("seed")
+    return seed if isinstance(seed, int) else None
 
 
 def _evaluation_of_the_other_tool(run: RunDir) -> dict[str, float]:
-    record = read_json(run.import_file)
-    known = record.get("known") if isinstance(record, dict) else None
-    metrics = known.get("metrics") if isinstance(known, dict) else None
+    metrics = _known_of_the_other_tool(run).get("metrics")
     if not isinstance(metrics, dict):
         return {}
     return {name: float(value) for name, value in metrics.items() if name in IMPORTED_METRICS and isinstance(value, int | float)}
@@ -237,7 +249,7 @@ def summarise_experiment(runs: Sequence[RunDir]) -> dict[str, Any]:
     kept, left_out = finished_runs(runs)
     names = metric_names([finished.metrics for finished in kept])
     folds = {finished.config.fold for finished in kept} - {None}
-    seeds = {finished.config.seed for finished in kept}
+    seeds = {finished.seed for finished in kept} - {None}
     return {
         "schema_version": SCHEMA_VERSION,
         "experiment": kept[0].run.experiment if kept else (runs[0].experiment if runs else None),
@@ -245,7 +257,7 @@ def summarise_experiment(runs: Sequence[RunDir]) -> dict[str, Any]:
         "class_names": list(kept[0].config.class_names) if kept else [],
         "kind": ("seeds and folds" if len(seeds) > 1 else "folds") if folds else "seeds",
         "n": len(kept),
-        "seeds": sorted(seeds),
+        "seeds": sorted(seed for seed in seeds if seed is not None),
         "folds": sorted(fold for fold in folds if fold is not None),
         "runs": [_run_entry(finished, names) for finished in kept],
         "left_out": left_out,
@@ -279,7 +291,7 @@ def write_experiment_summary(workspace: Workspace, experiment: str) -> list[Path
 def _run_entry(finished: FinishedRun, names: Sequence[str]) -> dict[str, Any]:
     return {
         "run": finished.run.name,
-        "seed": finished.config.seed,
+        "seed": finished.seed,
         "fold": finished.config.fold,
         "best_epoch": finished.best_epoch,
         "epochs_run": finished.epochs_run,
@@ -352,7 +364,7 @@ def experiment_warnings(kept: Sequence[FinishedRun], has_folds: bool) -> list[st
     warnings = []
     if 0 < len(kept) < FEW_SEEDS:
         warnings.append(f"{len(kept)} run(s): descriptive only, {FEW_SEEDS} or more are needed to judge the spread.")
-    differing = differing_settings([finished.config for finished in kept])
+    differing = differing_settings([finished.config for finished in kept if not finished.imported])
     if differing:
         warnings.append(f"The runs differ in more than seed and fold: {', '.join(differing)}.")
     if has_folds:

@@ -9,8 +9,9 @@ import pandas as pd
 from mammo_core.analysis.calibration import Reliability
 from mammo_core.analysis.thresholds import RankingCurve
 from mammo_core.analysis.variance import SD_DEFINITION
-from mammo_core.report.charts_history import lowest_epoch
-from mammo_core.report.run_facts import PARTS, RunFacts, value_text
+from mammo_core.report.pack_words import imported_note, interval_words, origin
+from mammo_core.report.run_facts import NOT_RECORDED, PARTS, RunFacts, value_text
+from mammo_core.runs.history import best_epoch, epoch_word
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import MetricsFile
 from mammo_core.settings import RESEARCH_ONLY
@@ -25,16 +26,32 @@ def figure_caption(finding: str, note: str) -> str:
     return f"{finding} {note.rstrip('. ')}.{smoothed} {RESEARCH_ONLY}.".strip() + "\n"
 
 
-def train_caption(run: RunDir, frame: pd.DataFrame) -> str:
+def train_caption(facts: RunFacts, frame: pd.DataFrame) -> str:
     """What the training figure shows, and whether its two losses may be compared."""
-    config = run.config()
-    fold = "" if config.fold is None else f", fold {config.fold}"
-    weighted = ", class-weighted" if config.class_weights != "none" else ""
+    run = facts.run
+    best = best_epoch(run.history())
+    chosen = f"best {epoch_word(best)} by validation loss" if best else "no best epoch, since no validation loss is recorded"
+    if facts.is_imported:
+        return _imported_caption(facts, frame, chosen)
+    weighted = ", class-weighted" if facts.config.class_weights != "none" else ""
     return (
-        f"Training history of {run.id} (seed {config.seed}{fold}): loss above, accuracy below; training films blue, validation "
-        f"films orange. {len(frame)} of {config.epochs} planned epochs; best epoch {lowest_epoch(frame, 'val_loss')} by "
-        f"validation loss. Training curves are measured during the epoch (weights moving, augmentation as set{weighted}), the "
-        f"validation curves after it: the gap between them is no measure of overfitting. n = 1 run, so no SD. {SMOOTHING}"
+        f"Training history of {run.id} ({facts.seed_words}): loss above, accuracy below; training films blue, validation films "
+        f"orange. {len(frame)} of {facts.config.epochs} planned epochs; {chosen}. Training curves are measured during the epoch "
+        f"(weights moving, augmentation as set{weighted}), the validation curves after it: the gap between them is no measure "
+        f"of overfitting. n = 1 run, so no SD. {SMOOTHING}"
+    )
+
+
+def _imported_caption(facts: RunFacts, frame: pd.DataFrame, chosen: str) -> str:
+    planned = facts.planned_epochs
+    epochs = f"{len(frame)} epochs (how many were planned: {NOT_RECORDED})"
+    if planned is not None:
+        epochs = f"{len(frame)} of {planned} planned epochs"
+    return (
+        f"Training history of {facts.run.id}, {origin(facts)}; {facts.seed_words}. Training curves blue, validation curves "
+        f"orange. {epochs}; {chosen}. The unit of the loss, the films, the settings, and whether training curves were measured "
+        f"during or after the epoch: {NOT_RECORDED}; the gap between the curves is no measure of overfitting. n = 1 run, so no "
+        f"SD. {SMOOTHING}"
     )
 
 
@@ -52,9 +69,10 @@ def roc_caption(facts: RunFacts, on: str, curves: Sequence[RankingCurve]) -> str
         f", {curve.positives} of {curve.films} films positive"
         for curve in curves
     ]
+    how = interval_words({curve.title: [curve.auc] for curve in curves})
     return (
-        f"Receiver operating characteristic of {facts.run.id} on the {_films(facts, on)}: {'; '.join(told)}. Intervals: 95 %, "
-        f"bootstrap of patients. Dotted: chance. {SMOOTHING}{_flattered(on)}"
+        f"Receiver operating characteristic of {facts.run.id} on the {_films(facts, on)}: {'; '.join(told)}. "
+        f"{how}{' ' if how else ''}Dotted: chance. {SMOOTHING}{_flattered(on)}"
     )
 
 
@@ -89,36 +107,45 @@ def gradcam_caption(run: RunDir) -> str:
     )
 
 
-def curves_caption(title: str, run_ids: Sequence[str]) -> str:
+def curves_caption(title: str, runs: Sequence[RunDir]) -> str:
     return (
-        f"{title} of {', '.join(run_ids)}: each run thin, their mean bold, mean ± SD as a band where at least two runs "
-        f"have the epoch. {SD_DEFINITION}, n = {len(run_ids)}. {SMOOTHING}"
+        f"{title} of {_listed(runs)}: each run thin, their mean bold, mean ± SD as a band where at least two runs "
+        f"have the epoch. {SD_DEFINITION}, n = {len(runs)}.{imported_note(runs)} {SMOOTHING}"
     )
 
 
-def dots_caption(run_ids: Sequence[str]) -> str:
+def dots_caption(runs: Sequence[RunDir]) -> str:
     return (
-        f"Validation metrics of {', '.join(run_ids)}, each at its best epoch: every run a ring, their mean a diamond, mean ± SD "
-        f"a line. {SD_DEFINITION}, n = {len(run_ids)}. {CHOSEN_ON}"
+        f"Validation metrics of {_listed(runs)}, each at its best epoch: every run a ring, their mean a diamond, mean ± SD "
+        f"a line. {SD_DEFINITION}, n = {len(runs)}.{imported_note(runs) or f' {CHOSEN_ON}'}"
     )
 
 
 def comparison_caption(groups: Mapping[str, Sequence[RunDir]]) -> str:
     told = "; ".join(f"{name}: {', '.join(run.name for run in runs)} (n = {len(runs)})" for name, runs in groups.items())
-    return f"{told}. {SD_DEFINITION}. {SMOOTHING}"
+    notes = "".join(f" {name}:{note}" for name, runs in groups.items() if (note := imported_note(runs)))
+    return f"{told}. {SD_DEFINITION}.{notes} {SMOOTHING}"
 
 
-def source_note(run: RunDir) -> str:
-    """What a figure keeps inside: run, code version, that nothing was smoothed, and the notice."""
-    summary = run.summary()
-    commit = (summary.git_commit if summary else None) or "not recorded"
-    return f"MammoTrace, run {run.id}, code {commit}, not smoothed. {RESEARCH_ONLY}."
+def _listed(runs: Sequence[RunDir]) -> str:
+    return ", ".join(run.id for run in runs)
 
 
-def captions_document(captions: Sequence[str], runs: Sequence[RunDir]) -> str:
-    """``captions.md``."""
-    listed = ", ".join(run.id for run in runs)
-    head = f"# Captions\n\n**{RESEARCH_ONLY}**\n\nRuns (n = {len(runs)}): {listed}. {SD_DEFINITION}.\n\n"
+def source_note(facts: RunFacts) -> str:
+    """What a figure keeps inside: run, where it comes from, that nothing was smoothed, and the notice."""
+    came = origin(facts) if facts.is_imported else f"code {(facts.summary.git_commit if facts.summary else None) or NOT_RECORDED}"
+    return f"MammoTrace, run {facts.run.id}, {came}, not smoothed. {RESEARCH_ONLY}."
+
+
+def captions_document(captions: Sequence[str], runs: Sequence[RunDir], counted: Sequence[RunDir]) -> str:
+    """``captions.md``; ``counted`` are the runs that stand in tables and figures over runs."""
+    names = dict.fromkeys(run.experiment for run in counted)
+    groups = {name: [run.name for run in counted if run.experiment == name] for name in names}
+    told = "; ".join(f"{name}: {', '.join(members)} (n = {len(members)})" for name, members in groups.items()) or "none"
+    head = (
+        f"# Captions\n\n**{RESEARCH_ONLY}**\n\nRuns in this pack: {_listed(runs)}. Counted in means and SDs: {told}. "
+        f"{SD_DEFINITION}.\n\n"
+    )
     return head + "\n\n".join(captions) + "\n"
 
 
@@ -138,5 +165,5 @@ def readme_document(files: Sequence[str], problems: Sequence[str], runs: Sequenc
         "how to train again and how to check that no file was changed.\n\n"
         "To make it again:\n\n"
         f"    python -m mammo_core report-pack {arguments} --assets-dir DIR {how[1]}\n\n"
-        f"## Files\n\n{listed}\n## What is missing\n\n{missing}"
+        f"## Files\n\n{listed}\n## What is missing, and remarks\n\n{missing}"
     )

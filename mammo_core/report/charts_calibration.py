@@ -12,13 +12,14 @@ from typing import Any
 
 from mammo_core.analysis.calibration import HISTOGRAM_CELLS, Reliability
 from mammo_core.report.spec import Chart, Spec, by_series, layered, number, records, tooltip
-from mammo_core.report.theme import GREEN, NEUTRAL, PINK
+from mammo_core.report.theme import GOLD, NEUTRAL, PINK
 
 AXIS = {"values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f"}
 UNIT = {"domain": [0, 1]}
 COUNTS_HEIGHT = 60
 BEFORE, AFTER = "as it is", "after temperature scaling"
-LOOKS = {BEFORE: (GREEN, "circle"), AFTER: (PINK, "diamond")}
+LOOKS = {BEFORE: (GOLD, "circle"), AFTER: (PINK, "diamond")}
+"""Hues that stand out from a white and from a dark background alike; a dark green keeps 3:1 there but is lost as a thin bar."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ def _look(curves: dict[str, Reliability]) -> Spec:
 def _bars(curves: dict[str, Reliability], place: Spec) -> list[Spec]:
     """The 95 % bars; of the first curve only where there are two, since they would hide each other."""
     name, curve = next(iter(curves.items()))
-    mark = {"type": "rule", "style": "guide", "color": LOOKS[name][0], "clip": True}
+    mark = {"type": "rule", "style": "interval", "color": LOOKS[name][0], "clip": True}
     encoding = {**place, "y": {**place["y"], "field": "low"}, "y2": {"field": "high"}}
     return [{"data": records(_rows({name: curve})), "mark": mark, "encoding": encoding}]
 

@@ -8,7 +8,7 @@ from typing import Any
 from mammo_core.analysis.subgroups import Subgroup
 from mammo_core.report.panels import value_range
 from mammo_core.report.spec import Chart, Spec, at, by_series, category, layered, number, records, tooltip
-from mammo_core.report.theme import GREEN, NEUTRAL
+from mammo_core.report.theme import GOLD, NEUTRAL
 
 ROW_HEIGHT = 28
 
@@ -30,7 +30,7 @@ def subgroup_chart(rows: Sequence[Subgroup], title: str, width: int = 320, unit:
     order = [row["group"] for row in data]
     quiet = {"ticks": False, "domain": False, "grid": True, "minExtent": 0, "maxExtent": 160, "labelLimit": 150}
     y = category("group", sort=order, title=None, axis=quiet)
-    kinds: Spec = by_series(["all", "group"], [NEUTRAL, GREEN], "kind")
+    kinds: Spec = by_series(["all", "group"], [NEUTRAL, GOLD], "kind")
     lines = tooltip(("group", "Group", ""), ("value", title, ".3f"), ("low", "95 % from", ".3f"), ("high", "to", ".3f"))
     x: Spec = number("value", title=title, scale=scale)
     place: Spec = {"x": x, "y": y, "color": kinds, "tooltip": lines}

@@ -195,11 +195,10 @@ def settings(study: Study) -> str:
 
 
 def seeds(study: Study) -> str:
-    told = [
-        f"{facts.run.id}: seed {facts.config.seed}" + (f", fold {facts.config.fold}" if facts.config.fold is not None else "")
-        for facts in study
-    ]
-    return f"{'; '.join(told)}. A seed sets head weights, sample order, augmentation and dropout; the split has its own."
+    told = f"{'; '.join(f'{facts.run.id}: {facts.seed_words}' for facts in study)}."
+    if any(facts.is_imported for facts in study):
+        return told
+    return f"{told} A seed sets head weights, sample order, augmentation and dropout; the split has its own."
 
 
 def selection(study: Study) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from mammo_core.analysis.metrics import TITLES
-from mammo_core.analysis.variance import SD_DEFINITION, describe, highest_of
+from mammo_core.analysis.variance import SD_DEFINITION, finished_runs, metric_spread
 from mammo_core.report.checklist_answers import Study, each
+from mammo_core.report.pack_words import interval_words, mean_interval, stated_results
 from mammo_core.report.run_facts import NOT_RECORDED, PARTS, RunFacts, value_text
 from mammo_core.runs.schema import HEADLINE_METRICS, MetricsFile
 
 
 def performance(study: Study) -> str:
+    if any(facts.is_imported for facts in study):
+        return f"{each(study, stated_results)}."
     parts = [told for on in PARTS if (told := _performance(study, on))]
     absent = "" if any(facts.metrics("test") for facts in study) else " Test films: not evaluated."
     return (" ".join(parts) or f"{NOT_RECORDED}.") + absent
@@ -21,7 +24,8 @@ def _performance(study: Study, on: str) -> str:
         return ""
     words = "Validation films (the best epoch was chosen on them)" if on == "val" else "Test films"
     told = [f"{run}, {metrics.n} films of {metrics.patients} patients: {_headlines(metrics)}" for run, metrics in found.items()]
-    return f"{words}: {'; '.join(told)}. Intervals: 95 %, patients resampled."
+    how = interval_words({TITLES[name]: [m.metrics.get(name) for m in found.values()] for name in HEADLINE_METRICS})
+    return f"{words}: {'; '.join(told)}. {how}".rstrip()
 
 
 def _headlines(metrics: MetricsFile) -> str:
@@ -65,7 +69,9 @@ def thresholds(study: Study) -> str:
         ]
         return f"{facts.question.title}, chosen on validation films: {'; '.join(told)}"
 
-    return f"{each(study, tell)}. Runs as such call the class with the highest probability."
+    points = [point for facts in study for threshold in facts.thresholds for point in threshold.points.values()]
+    how = interval_words({"sensitivity": [p.sensitivity for p in points], "specificity": [p.specificity for p in points]})
+    return f"{each(study, tell)}. {how}{' ' if how else ''}Runs as such call the class with the highest probability."
 
 
 def two_by_two(study: Study) -> str:
@@ -97,32 +103,47 @@ def subgroups(study: Study) -> str:
         ]
         return f"{facts.centre_metric}. {'. '.join(told)}" if told else f"{NOT_RECORDED}: no partition holds films of two centres"
 
-    return f"{each(study, tell)}."
+    return f"{each(study, tell)}. {centre_intervals(study)}".rstrip()
+
+
+def centre_intervals(study: Study) -> str:
+    """How the intervals by centre were made; those of all films may come from the metrics file."""
+    tables = [groups for facts in study for groups in facts.centres.values()]
+    return interval_words(
+        {
+            "all films": [groups[0].value for groups in tables],
+            "each centre": [group.value for groups in tables for group in groups[1:]],
+        }
+    )
 
 
 def robustness(study: Study) -> str:
-    finished = [facts for facts in study if facts.summary]
-    if len(finished) < 2:
-        return f"{len(finished)} finished run(s): the part of chance is {NOT_RECORDED}."
-    names = [
-        name for name in HEADLINE_METRICS if any(name in (facts.summary.metrics if facts.summary else {}) for facts in finished)
-    ]
+    kept, left_out = finished_runs([facts.run for facts in study])
+    not_counted = "".join(f" Not counted: {entry['run']} ({entry['reason'].rstrip('.')})." for entry in left_out)
+    if len(kept) < 2:
+        return f"{len(kept)} finished run(s): the part of chance is {NOT_RECORDED}.{not_counted}"
+    has_folds = any(finished.config.fold is not None for finished in kept)
     told = []
-    for name in names:
-        values = [facts.summary.metrics[name].value for facts in finished if facts.summary and name in facts.summary.metrics]
-        spread = describe(values, highest_of(name))
-        told.append(f"{TITLES[name]} {spread.text()}")
-    kind = "folds" if any(facts.config.fold is not None for facts in finished) else "seeds"
-    held = "Test centres were never seen in training." if any(facts.is_held_out for facts in study) else ""
-    return f"Validation films, {len(finished)} runs ({kind}): {'; '.join(told)}. {SD_DEFINITION}. {held}".rstrip()
+    for name in HEADLINE_METRICS:
+        if any(name in finished.metrics for finished in kept):
+            spread = metric_spread(kept, name)
+            interval = mean_interval(spread, has_folds)
+            told.append(f"{TITLES[name]} {spread.text()}" + (f", {interval}" if interval else ""))
+    kind = "folds" if has_folds else "seeds"
+    held = " Test centres were never seen in training." if any(facts.is_held_out for facts in study) else ""
+    return f"Validation films, {len(kept)} runs ({kind}): {'; '.join(told)}. {SD_DEFINITION}.{held}{not_counted}"
 
 
 def looks(study: Study) -> str:
-    def tell(facts: RunFacts) -> str:
-        counted = len(facts.run.test_looks())
-        return str(counted) if counted or facts.metrics("test") is None else NOT_RECORDED
+    return f"{each(study, looks_words)}."
 
-    return f"{each(study, tell)}."
+
+def looks_words(facts: RunFacts) -> str:
+    """How often the test films were looked at: counted in a file of its own, which older runs and copies may lack."""
+    if not facts.run.test_looks_file.exists():
+        return "Test films: not evaluated" if facts.metrics("test") is None else f"Looks {NOT_RECORDED}"
+    count = len(facts.run.test_looks())
+    return f"Test films looked at {count} time{'' if count == 1 else 's'}"
 
 
 def failures(study: Study) -> str:

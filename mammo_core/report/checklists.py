@@ -26,7 +26,7 @@ from mammo_core.settings import RESEARCH_ONLY
 Answer = Callable[[Sequence[RunFacts]], str]
 NAMES = {"claim_2024": "CLAIM (2024 update)", "tripod_ai": "TRIPOD+AI (2024)", "stard_ai": "STARD-AI (2025)"}
 
-KNOWN_OF_IMPORTED = (say.convergence, results.performance, results.looks)
+KNOWN_OF_IMPORTED = (say.convergence, say.seeds, results.performance)
 """What the history of another tool can answer."""
 
 

@@ -13,15 +13,17 @@ from typing import Any
 import pandas as pd
 
 from mammo_core.analysis.metrics import TITLES
-from mammo_core.analysis.variance import Spread, describe, split_hash
+from mammo_core.analysis.variance import finished_runs, metric_spread, split_hash
 from mammo_core.config import TrainConfig
 from mammo_core.errors import CorruptRunFile
 from mammo_core.report.checklist_answers import centres_counted, left_out, preprocessing
 from mammo_core.report.checklist_results import failures
 from mammo_core.report.model_card_results import calibration, centres, performance, thresholds
+from mammo_core.report.pack_words import mean_interval, origin, stated_metrics, stated_rows
 from mammo_core.report.privacy import without_places
 from mammo_core.report.run_facts import NOT_RECORDED, Known, RunFacts
 from mammo_core.report.tables import to_markdown
+from mammo_core.runs.history import best_epoch, epoch_word
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import Summary
 from mammo_core.settings import RESEARCH_ONLY
@@ -104,10 +106,25 @@ def _state(run: RunDir, summary: Summary | None) -> str:
 
 
 def _imported(facts: RunFacts) -> str:
+    history = facts.run.history()
+    best = best_epoch(history)
+    rows = {
+        "Source": origin(facts),
+        "Epochs in the history": str(len(history)),
+        "Best epoch by validation loss": NOT_RECORDED if best is None else epoch_word(best),
+        **stated_rows(facts),
+        "Model, data, split, other settings, code and software": NOT_RECORDED,
+    }
+    listed = "".join(f"- {key}: {value}\n" for key, value in rows.items())
+    results = "".join(f"- {TITLES.get(name, name)}: {value:.3f}\n" for name, value in stated_metrics(facts).items())
+    results = results or f"{NOT_RECORDED}\n"
+    where = ""
+    if stated_metrics(facts):
+        where = f"As the other tool's own evaluation says; which cases and which epoch: {NOT_RECORDED}.\n\n"
     return (
-        "## Model\n\nThis is a training history that was imported from another tool. Its model, data, settings, seed and code "
-        f"are {NOT_RECORDED} here; only the curves are known.\n\n### Did it converge?\n\n{_verdict(facts)}\n\n"
-        f"Everything else: {TO_BE_WRITTEN}"
+        "## Model\n\nThis is a training history that was imported from another tool; only its curves and what its files say are "
+        f"known.\n\n{listed}\n## Performance\n\n{where}{results}\n### Did it converge?\n\n"
+        f"{_verdict(facts)}\n\nEverything else: {TO_BE_WRITTEN}"
     )
 
 
@@ -172,9 +189,15 @@ def _seeds(run: RunDir) -> str:
         found = _json(run.path.parent / name)
         listed = [entry.get("run") for entry in found.get("runs", [])]
         if run.name in listed:
-            spreads: dict[str, Spread] = {m: describe(v.get("values", [])) for m, v in found.get("metrics", {}).items()}
-            rows = "".join(f"- {TITLES.get(m, m)}: {spread.text()}\n" for m, spread in spreads.items() if m in TITLES)
-            return f"## Variation over {found.get('kind', 'runs')}\n\nRuns: {', '.join(listed)}.\n\n{rows}".rstrip()
+            kept, _ = finished_runs([RunDir(run.path.parent / str(other)) for other in listed])
+            has_folds = any(finished.config.fold is not None for finished in kept)
+            spreads = {m: metric_spread(kept, m) for m in found.get("metrics", {}) if m in TITLES}
+            rows = "".join(
+                f"- {TITLES[m]}: {spread.text()}{f'; {how}' if (how := mean_interval(spread, has_folds)) else ''}\n"
+                for m, spread in spreads.items()
+            )
+            counted = ", ".join(finished.run.name for finished in kept)
+            return f"## Variation over {found.get('kind', 'runs')}\n\nRuns: {counted}.\n\n{rows}".rstrip()
     return "## Variation over seeds\n\nThis run is not part of a summary over seeds, so how much chance matters is unknown."
 
 

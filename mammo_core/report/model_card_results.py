@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from mammo_core.analysis.calibration import Calibration
 from mammo_core.analysis.metrics import TITLES
 from mammo_core.analysis.subgroups import WARNING
-from mammo_core.report.checklist_results import looks
+from mammo_core.report.checklist_results import centre_intervals, looks_words
+from mammo_core.report.pack_words import interval_words
 from mammo_core.report.run_facts import NOT_RECORDED, PARTS, RunFacts, interval_text, value_text
 from mammo_core.report.tables import to_markdown
 from mammo_core.runs.schema import MetricsFile, MetricValue
@@ -23,13 +26,13 @@ def performance(facts: RunFacts) -> str:
         if metrics is None:
             parts.append(f"### {title}\n\nNot evaluated." if on == "test" else f"### {title}\n\nNo metrics yet.")
             continue
-        note = f" Times that the test films were looked at: {looks([facts])}" if on == "test" else ""
+        note = f" {looks_words(facts)}." if on == "test" else ""
         parts.append(f"### {title}\n\n{metrics.n} films of {metrics.patients} patients, epoch {metrics.epoch}.{note}")
-        parts.append(_metric_table(metrics) + "\n" + _class_table(metrics))
+        parts.append(_metric_table(facts.metric_values(on)) + "\n" + _class_table(metrics))
     return "\n\n".join(part.rstrip("\n") for part in parts)
 
 
-def _metric_table(metrics: MetricsFile) -> str:
+def _metric_table(metrics: Mapping[str, MetricValue]) -> str:
     rows = [
         {
             "Metric": TITLES.get(name, name),
@@ -37,7 +40,7 @@ def _metric_table(metrics: MetricsFile) -> str:
             "95 % interval": interval_text(found),
             "How": found.method,
         }
-        for name, found in metrics.metrics.items()
+        for name, found in metrics.items()
     ]
     return to_markdown(pd.DataFrame(rows), words=["How"])
 
@@ -47,7 +50,8 @@ def _class_table(metrics: MetricsFile) -> str:
     for name, values in metrics.per_class.items():
         cells = {title: value_text(values.get(column)) for column, title in CLASS_COLUMNS.items()}
         rows.append({"Class": name, "Films": values.get("n", "")} | cells)
-    return to_markdown(pd.DataFrame(rows))
+    how = interval_words({title: [v.get(c) for v in metrics.per_class.values()] for c, title in CLASS_COLUMNS.items()})
+    return to_markdown(pd.DataFrame(rows)) + (f"\n{how}\n" if how else "")
 
 
 def calibration(facts: RunFacts) -> str:
@@ -96,9 +100,11 @@ def thresholds(facts: RunFacts) -> str:
         for threshold in facts.thresholds
         for on, point in threshold.points.items()
     ]
+    points = [point for threshold in facts.thresholds for point in threshold.points.values()]
+    how = interval_words({"Sensitivity": [p.sensitivity for p in points], "Specificity": [p.specificity for p in points]})
     return (
         f"## Thresholds\n\nFor {facts.question.title}; chosen on the validation films and applied unchanged. Predictive values "
-        "hold for the share of positives among these films only.\n\n"
+        f"hold for the share of positives among these films only. {how}\n\n"
         f"{to_markdown(pd.DataFrame(rows), words=['On'])}"
     ).rstrip()
 
@@ -123,4 +129,5 @@ def centres(facts: RunFacts) -> str:
         for index, group in enumerate(groups)
     ]
     table = to_markdown(pd.DataFrame(rows), words=["Centre", facts.centre_metric])
-    return f"## Centres\n\n{table}\n{WARNING}\n\nOther subgroups (age, device, density): see the Evaluate page."
+    how = centre_intervals([facts])
+    return f"## Centres\n\n{table}\n{how} {WARNING}\n\nOther subgroups (age, device, density): see the Evaluate page."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from mammo_core.report.captions import (
 from mammo_core.report.charts_calibration import ReliabilityView, reliability_chart
 from mammo_core.report.charts_compare import CurveView, group_curves, seed_curves
 from mammo_core.report.charts_evaluation import confusion_chart
-from mammo_core.report.charts_history import HistoryView, lowest_epoch, train_figure
+from mammo_core.report.charts_history import HistoryView, history_chart, lowest_epoch, train_figure
 from mammo_core.report.charts_ranking import RankingView, roc_chart
 from mammo_core.report.charts_seeds import seed_dots
 from mammo_core.report.run_facts import PARTS, RunFacts
@@ -33,7 +34,7 @@ from mammo_core.runs.history import history_frame
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import HEADLINE_METRICS
 
-CURVES = {"val_loss": "Validation loss (nats)", "val_acc": "Validation accuracy"}
+CURVES = {"val_loss": "Validation loss", "val_acc": "Validation accuracy"}
 LONGEST_NAME, LONGEST_END = 24, 12
 """Letters of an experiment's name in a figure of one column: above the plot, and at the end of a line."""
 
@@ -58,13 +59,21 @@ def train_figure_of(facts: RunFacts) -> Figure:
     run, frame = facts.run, history_frame(facts.run.history())
     if frame.empty:
         raise MammoError(f"{run.id} has no finished epoch yet, so there is no training figure.")
-    view = {"best_epoch": lowest_epoch(frame, "val_loss"), "epochs_planned": facts.config.epochs}
-    columns = [name for name in ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "lr") if name in frame.columns]
+    view = HistoryView(best_epoch=lowest_epoch(frame, "val_loss"), epochs_planned=facts.planned_epochs)
+    wanted = ["epoch", "train_loss", "train_acc", "val_loss", "val_acc", "lr"]
+    if facts.is_imported:
+        score = str(facts.import_record.get("score_name") or "")
+        view = dataclasses.replace(view, panels=("loss", "accuracy"), score_name=score, loss_unit="", comparable_loss=False)
+        wanted[1:1] = ["source_epoch"]
+        wanted += ["train_score", "val_score"]
+    columns = [name for name in wanted if name in frame.columns and frame[name].notna().any()]
 
     def build(width: int) -> Chart:
-        return train_figure(frame, HistoryView(width=width, **view))  # type: ignore[arg-type]
+        # of another tool's history only the panels that it has are drawn
+        draw = history_chart if facts.is_imported else train_figure
+        return draw(frame, dataclasses.replace(view, width=width))
 
-    return Figure(build, train_caption(run, frame), source_note(run), frame[columns])
+    return Figure(build, train_caption(facts, frame), source_note(facts), frame[columns])
 
 
 def confusion_figure(facts: RunFacts, on: str) -> Figure:
@@ -78,14 +87,14 @@ def confusion_figure(facts: RunFacts, on: str) -> Figure:
     def build(width: int) -> Chart:
         return confusion_chart(counts, names, width)
 
-    return Figure(build, confusion_caption(facts.run, metrics, PARTS[on]), source_note(facts.run), data)
+    return Figure(build, confusion_caption(facts.run, metrics, PARTS[on]), source_note(facts), data)
 
 
 def roc_figure(facts: RunFacts, on: str) -> Figure:
     """The question that matters most and each class against the rest."""
     table, config = _predictions(facts, on), facts.config
     curves = [
-        curve
+        dataclasses.replace(curve, auc=facts.recorded_auc(on, curve.question, curve.auc))
         for index, curve in enumerate(ranking_of(table, config.class_names, config.ordinal))
         if index == 0 or len(curve.question.positive) == 1 == len(config.class_names) - len(curve.question.negative)
     ]
@@ -93,7 +102,7 @@ def roc_figure(facts: RunFacts, on: str) -> Figure:
     def build(width: int) -> Chart:
         return roc_chart(curves, RankingView(width=width))
 
-    return Figure(build, roc_caption(facts, on, curves), source_note(facts.run), _roc_data(curves))
+    return Figure(build, roc_caption(facts, on, curves), source_note(facts), _roc_data(curves))
 
 
 def _roc_data(curves: Sequence[RankingCurve]) -> pd.DataFrame:
@@ -123,7 +132,7 @@ def calibration_figure(facts: RunFacts, on: str) -> Figure:
         return reliability_chart(curve, ReliabilityView(width=width, after=after))
 
     data = pd.concat([_bins(curve, "as it is"), *([_bins(after, "after temperature scaling")] if after else [])])
-    return Figure(build, calibration_caption(facts, on, curve, after), source_note(facts.run), data)
+    return Figure(build, calibration_caption(facts, on, curve, after), source_note(facts), data)
 
 
 def _bins(curve: Reliability, name: str) -> pd.DataFrame:
@@ -147,7 +156,7 @@ def seeds_curves_figure(runs: Sequence[RunDir], column: str) -> Figure:
         return seed_curves(frames, column, CurveView(width=width, height=150, **view))  # type: ignore[arg-type]
 
     data = _curve_data({"": frames}, column).drop(columns="group")
-    return Figure(build, curves_caption(CURVES[column], list(frames)), _notes(runs), data)
+    return Figure(build, curves_caption(str(view["title"]), runs), _notes(runs), data)
 
 
 def seeds_dots_figure(runs: Sequence[RunDir], values: Mapping[str, Sequence[float | None]]) -> Figure:
@@ -158,7 +167,7 @@ def seeds_dots_figure(runs: Sequence[RunDir], values: Mapping[str, Sequence[floa
         return seed_dots({runs[0].experiment: values}, shown, width)
 
     data = pd.DataFrame({"run": [run.id for run in runs], **{metric: values[metric] for metric in shown}})
-    return Figure(build, dots_caption([run.id for run in runs]), _notes(runs), data)
+    return Figure(build, dots_caption(runs), _notes(runs), data)
 
 
 def comparison_curves_figure(groups: Mapping[str, Sequence[RunDir]], column: str) -> Figure:
@@ -171,7 +180,7 @@ def comparison_curves_figure(groups: Mapping[str, Sequence[RunDir]], column: str
         shown = {names[name]: members for name, members in frames.items()}
         return group_curves(shown, column, CurveView(width=width, height=180, **view))  # type: ignore[arg-type]
 
-    caption = f"{CURVES[column]} of several experiments: each run thin, mean bold. {comparison_caption(groups)}{_told(names)}"
+    caption = f"{view['title']} of several experiments: each run thin, mean bold. {comparison_caption(groups)}{_told(names)}"
     return Figure(build, caption, _notes(every), _curve_data(frames, column))
 
 
@@ -221,7 +230,10 @@ def short_names(names: Sequence[str], longest: int = LONGEST_NAME) -> dict[str, 
 
 
 def _view(runs: Sequence[RunDir], column: str) -> dict[str, object]:
-    return {"title": CURVES[column], "epochs_planned": max(run.config().epochs for run in runs)}
+    """Title and end of the axis; the loss of another tool may have any unit."""
+    has_unit = column == "val_loss" and not any(RunFacts(run).is_imported for run in runs)
+    title = f"{CURVES[column]} (nats)" if has_unit else CURVES[column]
+    return {"title": title, "epochs_planned": max(run.config().epochs for run in runs)}
 
 
 def _curve_data(groups: Mapping[str, Mapping[str, pd.DataFrame]], column: str) -> pd.DataFrame:
@@ -237,4 +249,4 @@ def _curve_data(groups: Mapping[str, Mapping[str, pd.DataFrame]], column: str) -
 
 
 def _notes(runs: Sequence[RunDir]) -> str:
-    return "; ".join(source_note(run) for run in runs)
+    return "; ".join(source_note(RunFacts(run)) for run in runs)

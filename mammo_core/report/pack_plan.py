@@ -8,10 +8,11 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mammo_core.analysis.variance import finished_runs, summarise_experiment
+from mammo_core.analysis.variance import finished_runs
 from mammo_core.errors import MammoError
 from mammo_core.report import pack_figures as figures
 from mammo_core.report import reproduce
@@ -21,6 +22,7 @@ from mammo_core.report.figures import FORMATS, FigureSize, Format
 from mammo_core.report.model_card import model_card_of
 from mammo_core.report.pack_figures import Figure
 from mammo_core.report.pack_tables import class_tables, comparison_tables, seed_tables
+from mammo_core.report.pack_words import honest_summary
 from mammo_core.report.run_facts import Ask, Known, RunFacts
 from mammo_core.report.tables import safe_csv
 from mammo_core.runs.run_dir import RunDir
@@ -76,6 +78,15 @@ class PackPlan:
     options: PackOptions
     items: list[FigureItem | FileItem] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    counted: list[RunDir] = field(default_factory=list)
+    """Runs that stand in tables and figures over runs."""
+    missing: Counter[str] = field(default_factory=Counter)
+    """``figure``, ``file`` or ``run`` -> how many of them should be there and cannot be made."""
+
+    def lacks(self, problem: str, figures: int = 0, runs: int = 0) -> None:
+        """Note in a sentence what cannot be made."""
+        self.problems.append(problem)
+        self.missing.update(figure=figures, run=runs)
 
     @property
     def names(self) -> list[str]:
@@ -123,17 +134,18 @@ def _plan_experiment(plan: PackPlan, members: Sequence[RunDir], folder: str) -> 
             _plan_run(plan, facts, folder + file_word(facts.config.task), ending)
             study.append(facts)
         except MammoError as error:
-            plan.problems.append(f"{run.id}: {error}")
+            plan.lacks(f"{run.id}: {error}", runs=1)
     if not study:
         return []
     kept, left_out = finished_runs([facts.run for facts in study])
-    plan.problems += [f"{entry['run']} is not in the seed table: {entry['reason']}." for entry in left_out]
+    plan.problems += [f"{entry['run']} counts in no mean or SD: {entry['reason'].rstrip('.')}." for entry in left_out]
     counted = [found.run for found in kept]
+    plan.counted += counted
     if counted:
         names = tuple(f"{folder}seed_table.{kind}" for kind in ("csv", "md", "tex"))
         tables = functools.cache(functools.partial(seed_tables, counted))
         plan.items.append(FileItem(names, lambda: tables().contents, lambda: tables().caption))
-    judged = [facts for facts in study if facts.run.metrics_file("val").exists() or facts.run.metrics_file("test").exists()]
+    judged = [facts for facts in study if facts.run in counted and _has_metrics(facts.run)]
     if judged:
         names = tuple(f"{folder}class_table.{kind}" for kind in ("csv", "md", "tex"))
         by_class = functools.cache(functools.partial(class_tables, judged))
@@ -144,6 +156,10 @@ def _plan_experiment(plan: PackPlan, members: Sequence[RunDir], folder: str) -> 
     return study
 
 
+def _has_metrics(run: RunDir) -> bool:
+    return run.metrics_file("val").exists() or run.metrics_file("test").exists()
+
+
 def _plan_run(plan: PackPlan, facts: RunFacts, task: str, ending: str) -> None:
     run, on_paper = facts.run, plan.items.append
     state = run.state()
@@ -152,9 +168,11 @@ def _plan_run(plan: PackPlan, facts: RunFacts, task: str, ending: str) -> None:
     if run.history_file.exists():
         on_paper(FigureItem(f"{task}_train_{ending}", f"{run.id}: training", functools.partial(figures.train_figure_of, facts)))
     else:
-        plan.problems.append(f"{run.id} has no history yet, so there is no training figure.")
-    if not run.metrics_file("val").exists():
-        plan.problems.append(f"{run.id} has no validation metrics, so there is no confusion matrix.")
+        plan.lacks(f"{run.id} has no history yet, so there is no training figure.", figures=1)
+    if facts.is_imported:
+        plan.problems.append(f"{run.id} was trained by another tool; there are its curves, and no predictions or checkpoint.")
+    elif not run.metrics_file("val").exists():
+        plan.lacks(f"{run.id} has no validation metrics, so there is no confusion matrix.", figures=1)
     for on, infix, words in (("val", "", "validation"), ("test", "_test", "test")):
         parts = [("confusion", run.metrics_file(on), figures.confusion_figure)]
         parts += [
@@ -165,7 +183,8 @@ def _plan_run(plan: PackPlan, facts: RunFacts, task: str, ending: str) -> None:
             if needed.exists() and run.metrics_file(on).exists():
                 title = f"{run.id}: {name}, {words} films"
                 on_paper(FigureItem(f"{task}_{name}{infix}_{ending}", title, functools.partial(draw, facts, on)))
-    _plan_gradcam(plan, run, f"{task}_gradcam_{ending}.png")
+    if not facts.is_imported:
+        _plan_gradcam(plan, run, f"{task}_gradcam_{ending}.png")
     on_paper(FileItem((f"{task}_model_card_{ending}.md",), lambda: [model_card_of(facts).encode()]))
 
 
@@ -174,7 +193,7 @@ def _plan_gradcam(plan: PackPlan, run: RunDir, name: str) -> None:
     if draw is None:
         return
     if not run.best_model.exists():
-        plan.problems.append(f"{run.id}: no Grad-CAM figure, since the run keeps no checkpoint.")
+        plan.lacks(f"{run.id}: no Grad-CAM figure, since the run keeps no checkpoint.", figures=1)
         return
 
     def make() -> list[bytes]:
@@ -193,6 +212,8 @@ def _plan_seeds(plan: PackPlan, runs: Sequence[RunDir], stem: str) -> None:
     experiment = runs[0].experiment
     for column, title in figures.CURVES.items():
         draw = functools.partial(figures.seeds_curves_figure, runs, column)
+        if not _recorded(runs, column):
+            continue
         plan.items.append(FigureItem(f"{stem}_{column}", f"{experiment}: {title.lower()} of all runs", draw))
 
     def dots() -> Figure:
@@ -202,7 +223,7 @@ def _plan_seeds(plan: PackPlan, runs: Sequence[RunDir], stem: str) -> None:
 
 
 def _values(runs: Sequence[RunDir]) -> dict[str, list[float | None]]:
-    summary = summarise_experiment(runs)
+    summary = honest_summary(runs)
     return {name: [entry["metrics"][name] for entry in summary["runs"]] for name in summary["metrics"]}
 
 
@@ -222,10 +243,12 @@ def _plan_comparison(plan: PackPlan, groups: dict[str, list[RunDir]]) -> None:
     counted = {name: runs for name, runs in counted.items() if runs}
     if len(counted) < 2:
         return
-    if len({(runs[0].config().task, runs[0].config().class_names) for runs in counted.values()}) > 1:
-        plan.problems.append("There is no comparison of the experiments, since they tell different classes apart.")
+    if unlike := _unlike(counted):
+        plan.problems.append(f"There is no comparison of the experiments, since {unlike}.")
         return
     for column, title in figures.CURVES.items():
+        if not _recorded([run for runs in counted.values() for run in runs], column):
+            continue
         draw = functools.partial(figures.comparison_curves_figure, counted, column)
         plan.items.append(FigureItem(f"compare_{column}", f"All experiments: {title.lower()}", draw))
 
@@ -238,9 +261,30 @@ def _plan_comparison(plan: PackPlan, groups: dict[str, list[RunDir]]) -> None:
     plan.items.append(FileItem(names, lambda: tables().contents, lambda: tables().caption))
 
 
+def _unlike(groups: dict[str, list[RunDir]]) -> str:
+    """Why the numbers of the experiments do not mean the same; nothing where they do."""
+    unknown = [name for name, runs in groups.items() if RunFacts(runs[0]).is_imported and not runs[0].config().class_names]
+    if unknown:
+        return f"the classes of {', '.join(unknown)} are not recorded"
+    own = {runs[0].config().task for runs in groups.values() if not RunFacts(runs[0]).is_imported}
+    same = len(own) < 2 and len({runs[0].config().class_names for runs in groups.values()}) == 1
+    return "" if same else "they tell different classes apart"
+
+
+def _recorded(runs: Sequence[RunDir], column: str) -> bool:
+    """Whether any run has values of a column: histories of other tools may lack it."""
+    try:
+        return any(getattr(record, column) is not None for run in runs for record in run.history())
+    except MammoError:
+        return True  # the figure itself then says what is wrong
+
+
 def _plan_bundle(plan: PackPlan, study: Sequence[RunFacts]) -> None:
     for facts in study:
         folder = f"reproduce/{facts.run.id}"
+        if facts.is_imported:
+            plan.items.append(FileItem((f"{folder}/import.json",), functools.partial(_import_record, facts)))
+            continue
         plan.items.append(FileItem((f"{folder}/config.yaml",), functools.partial(_config, facts)))
         plan.items.append(FileItem((f"{folder}/environment.json",), functools.partial(_environment, facts)))
         plan.items.append(FileItem((f"{folder}/split.json",), functools.partial(_split, facts)))
@@ -250,6 +294,10 @@ def _plan_bundle(plan: PackPlan, study: Sequence[RunFacts]) -> None:
 
 def _config(facts: RunFacts) -> list[bytes]:
     return [reproduce.config_text(facts).encode()]
+
+
+def _import_record(facts: RunFacts) -> list[bytes]:
+    return [_json(reproduce.import_record(facts))]
 
 
 def _environment(facts: RunFacts) -> list[bytes]:
@@ -266,12 +314,13 @@ def _json(value: object) -> bytes:
 
 def endings(runs: Sequence[RunDir]) -> list[str]:
     """``seed42`` or ``seed42_fold1`` for each run, with ``_2`` and so on behind where that would repeat; the run's name where
-    its configuration cannot be read."""
+    another tool trained it, or its configuration cannot be read."""
     found: list[str] = []
     for run in runs:
         try:
-            config = run.config()
+            facts, config = RunFacts(run), run.config()
             base = f"seed{config.seed}" + (f"_fold{config.fold}" if config.fold is not None else "")
+            base = file_word(run.name) if facts.is_imported else base
         except MammoError:
             base = run.name
         number = 1 + sum(other == base or other.startswith(f"{base}_again") for other in found)

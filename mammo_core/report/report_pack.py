@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mammo_core.errors import MammoError
+from mammo_core.errors import ConfigError, MammoError
 from mammo_core.report.captions import captions_document, readme_document
 from mammo_core.report.figures import draw_figure
 from mammo_core.report.pack_plan import FigureItem, FileItem, GradCam, PackOptions, PackPlan, endings, file_word, plan_pack
@@ -40,6 +41,8 @@ class PackResult:
     files: tuple[Path, ...]
     zip: Path
     problems: tuple[str, ...]
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """``figure``, ``file`` or ``run`` -> how many could not be made; a problem without one is a remark."""
 
 
 @dataclass
@@ -71,6 +74,7 @@ class _Pack:
                     self.add_caption(item.files[0].rpartition(".")[0], item.caption())
         except MammoError as error:
             self.problems.append(f"{_label(item)}: {error}")
+            self.plan.missing["figure" if _is_figure(item) else "file"] += 1
 
     def _draw(self, item: FigureItem) -> None:
         figure, options = item.prepare(), self.plan.options
@@ -82,6 +86,10 @@ class _Pack:
 
     def add_caption(self, stem: str, caption: str) -> None:
         self.captions.append(f"**{stem}.** {caption}")
+
+
+def _is_figure(item: FigureItem | FileItem) -> bool:
+    return isinstance(item, FigureItem) or item.files[0].endswith(".png")
 
 
 def _label(item: FigureItem | FileItem) -> str:
@@ -107,9 +115,12 @@ def write_pack(
     ------
     MammoError
         No runs were given, or an unknown format.
+    ConfigError
+        Nothing can be written into ``out_dir``; said before anything is drawn.
     """
     if not runs:
         raise MammoError("A report pack needs at least one run; none was given. Name one with --run or choose one on the page.")
+    prepare_folder(out_dir)
     plan = plan_pack(runs, options)
     pack = _Pack(out_dir, plan, problems=list(plan.problems))
     if plan.options.gradcam is None:
@@ -121,7 +132,34 @@ def write_pack(
     report(total - 1, total, "captions and zip")
     archive = _finish(pack)
     report(total, total, "done")
-    return PackResult(tuple(out_dir / name for name in pack.contents), archive, tuple(pack.problems))
+    return PackResult(tuple(out_dir / name for name in pack.contents), archive, tuple(pack.problems), dict(plan.missing))
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder of a pack and try to write into it.
+
+    Raises
+    ------
+    ConfigError
+        A file stands in its place, or nothing can be written there.
+    """
+    try:
+        if folder.is_file():
+            raise ConfigError(f"{folder.name} is a file, so no report pack can be written there; name a folder, old or new.")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError(
+            f"Nothing can be written into the folder {folder.name or folder} ({reason}); name another folder for the report pack."
+        ) from error
+
+
+def missing_words(missing: Mapping[str, int]) -> str:
+    """``3 figures and 1 run missing``, or ``nothing missing``."""
+    told = [f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in missing.items() if count]
+    return f"{' and '.join(told) or 'nothing'} missing"
 
 
 def _no_progress(done: int, total: int, what: str) -> None:
@@ -133,7 +171,7 @@ def _finish(pack: _Pack) -> Path:
     plan, options = pack.plan, pack.plan.options
     pack.problems[:] = [without_places(problem) for problem in pack.problems]
     how = options.size.text, f"--format {','.join(options.formats)} --preset {options.size.preset}"
-    pack.write("captions.md", captions_document(pack.captions, plan.runs).encode())
+    pack.write("captions.md", captions_document(pack.captions, plan.runs, plan.counted).encode())
     names = [*pack.contents, "README.md", MANIFEST_NAME]
     pack.write("README.md", readme_document(names, pack.problems, plan.runs, how).encode())
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in pack.contents.items()}

@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 
 from mammo_core.data.split_files import SplitRecord
+from mammo_core.report.pack_words import origin
 from mammo_core.report.privacy import cleaned
 from mammo_core.report.run_facts import NOT_RECORDED, RunFacts
 from mammo_core.settings import RESEARCH_ONLY
@@ -30,6 +31,11 @@ def config_text(facts: RunFacts) -> str:
     settings = cleaned(read_yaml(facts.run.config_file))
     head = f"# Settings of {facts.run.id}. {RESEARCH_ONLY}.\n"
     return head + str(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+
+
+def import_record(facts: RunFacts) -> dict[str, Any]:
+    """What the import noted of another tool's run; its settings, environment and split are not known here."""
+    return {"run": facts.run.id, **cleaned(facts.import_record)}
 
 
 def environment_record(facts: RunFacts) -> dict[str, Any]:
@@ -49,7 +55,8 @@ def hash_table(studies: Sequence[RunFacts]) -> pd.DataFrame:
     rows = []
     for facts in studies:
         run = facts.run
-        files = [run.config_file, run.split_table, run.split_record, run.history_file, run.training_log, run.best_model]
+        files = [run.import_file if facts.is_imported else run.config_file]
+        files += [run.split_table, run.split_record, run.history_file, run.training_log, run.best_model]
         files += [run.final_model, run.summary_file, run.test_looks_file]
         files += [path for on in ("val", "test") for path in (run.predictions_file(on), run.metrics_file(on))]
         for path in files:
@@ -104,7 +111,34 @@ def _line(words: Sequence[str]) -> str:
 
 def guide(studies: Sequence[RunFacts]) -> str:
     """``reproduce/README.md``."""
-    told = "".join(f"    {line}\n" for line in commands(studies)) or "    (not recorded: histories of another tool)\n"
+    own, imported = [f for f in studies if not f.is_imported], [f for f in studies if f.is_imported]
+    steps = _steps(own) if own else "None of these runs can be trained again from here.\n\n"
+    return (
+        f"# How to train these runs again\n\n**{RESEARCH_ONLY}**\n\n{steps}{_of_other_tools(imported)}"
+        "## How to check this pack\n\n"
+        f"`{MANIFEST_NAME}` holds the SHA-256 of every other file. In the folder of the pack:\n\n"
+        f"    sha256sum --check {MANIFEST_NAME}\n\n"
+        "## What is not here, and why\n\n"
+        "- `split.csv` and predictions: their ids are pseudonyms, but they single out patients and can be linked. "
+        "Their hashes are here; the authors can share the tables where their ethics approval allows it.\n"
+        "- `paths.csv` and the key of the pseudonyms: never exported.\n"
+        "- Checkpoints: too large for a report; their hashes are here.\n"
+        "- User, machine and folders: of no use to a reader.\n"
+    )
+
+
+def _of_other_tools(studies: Sequence[RunFacts]) -> str:
+    if not studies:
+        return ""
+    listed = "".join(f"- {facts.run.id}: {origin(facts)}\n" for facts in studies)
+    return (
+        f"## Runs of other tools\n\n{listed}\nTheir settings, films, split, environment and code are {NOT_RECORDED} here; "
+        "`import.json` holds what their files say.\n\n"
+    )
+
+
+def _steps(studies: Sequence[RunFacts]) -> str:
+    told = "".join(f"    {line}\n" for line in commands(studies)) or f"    ({NOT_RECORDED})\n"
     sources = dict.fromkeys((f.config.dataset or NOT_RECORDED, _source(f.known.dataset)) for f in studies)
     datasets = "".join(f"- `{name}`: SHA-256 of the source listing {sha}\n" for name, sha in sources)
     weights = {f.config.weights for f in studies} - {"imagenet", "none"}
@@ -116,7 +150,6 @@ def guide(studies: Sequence[RunFacts]) -> str:
     )
     commits = ", ".join(dict.fromkeys(facts.commit for facts in studies))
     return (
-        f"# How to train these runs again\n\n**{RESEARCH_ONLY}**\n\n"
         f"1. Take code version {commits} and the package versions of `environment.json`.\n"
         "2. Import the films under the same data set name, with the same table and choices:\n\n"
         f"{datasets}\n"
@@ -124,15 +157,6 @@ def guide(studies: Sequence[RunFacts]) -> str:
         "4. Compare: `hashes.csv` lists the SHA-256 of every run's `split.csv`, history, predictions and checkpoints. The split "
         "must be the same to the byte. On the same versions and kind of device the histories are too; another device changes "
         "last digits, and with them later epochs.\n\n"
-        "## How to check this pack\n\n"
-        f"`{MANIFEST_NAME}` holds the SHA-256 of every other file. In the folder of the pack:\n\n"
-        f"    sha256sum --check {MANIFEST_NAME}\n\n"
-        "## What is not here, and why\n\n"
-        "- `split.csv` and predictions: their ids are pseudonyms, but they single out patients and can be linked. "
-        "Their hashes are here; the authors can share the tables where their ethics approval allows it.\n"
-        "- `paths.csv` and the key of the pseudonyms: never exported.\n"
-        "- Checkpoints: too large for a report; their hashes are here.\n"
-        "- User, machine and folders: of no use to a reader.\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from mammo_core.analysis.binary_metrics import RATE_OF, RULE_OF
 from mammo_core.analysis.calibration import Calibration, apply_temperature, calibration_of
 from mammo_core.analysis.diagnosis import context_of_run, diagnose
 from mammo_core.analysis.operating_points import FIXED, RULES, YOUDEN, OperatingPoint, apply_threshold, threshold_of
@@ -165,20 +167,77 @@ class RunFacts:
         if self.question is None:
             return {}
         metric = subgroup_metrics(self.config.class_names, self.config.ordinal)[self.question.key]
-        return {
+        found = {
             on: subgroups_of(table, "center", metric, self.config.class_names, self.config.ordinal)
             for on, table in self.predictions.items()
             if "center" in table.columns and table["center"].nunique() > 1
+        }
+        return {
+            on: [dataclasses.replace(all_cases, value=self.recorded_auc(on, self.question, all_cases.value)), *groups]
+            for on, (all_cases, *groups) in found.items()
         }
 
     @property
     def centre_metric(self) -> str:
         return f"AUC, {self.question.title}" if self.question else ""
 
-    @property
+    # ---- one number, one interval --------------------------------------------------------------------------------------
+
+    def recorded_auc(self, on: str, question: Question, computed: MetricValue) -> MetricValue:
+        """The AUC of a question with the interval that the metrics file gives it, so that all of a pack says the same."""
+        metrics, names = self.metrics(on), self.config.class_names
+        if metrics is None:
+            return computed
+        if len(question.positive) == 1 and len(question.negative) == len(names) - 1:
+            return _same_number(metrics.per_class.get(question.positive[0], {}).get("auc"), computed)
+        key = f"auc_cut_{names.index(question.positive[0])}" if question.key.startswith("from:") else f"{question.key}_auc"
+        return _same_number(metrics.metrics.get(key), computed)
+
+    def metric_values(self, on: str) -> dict[str, MetricValue]:
+        """The metrics file's metrics; rates at a threshold that is listed too get the interval that stands there."""
+        metrics = self.metrics(on)
+        found = dict(metrics.metrics) if metrics else {}
+        points = {threshold.rule: threshold.points.get(on) for threshold in self.thresholds}
+        for name, rule in RULE_OF.items():
+            point = points.get(RULES[rule])
+            is_listed = point is not None and self.question is not None and name.split("_")[0] == self.question.key
+            if name in found and point is not None and is_listed and RATE_OF[name] in ("sensitivity", "specificity"):
+                found[name] = _with_interval_of(getattr(point, RATE_OF[name]), found[name])
+        return found
+
+    # ---- runs that another tool trained --------------------------------------------------------------------------------
+
+    @cached_property
     def is_imported(self) -> bool:
-        """Whether this is a history of another tool, of whose model and data nothing else is known."""
-        return self.config.task == "imported"
+        """Whether this is a history of another tool; its config then holds this app's defaults, which say nothing of it."""
+        return self.run.import_file.exists() or self.config.task == "imported"
+
+    @cached_property
+    def import_record(self) -> dict[str, Any]:
+        """``import.json``: source, repairs, and what the other tool's files say; empty for a run of this app."""
+        return read_mapping(self.run, self.run.import_file)
+
+    @cached_property
+    def stated(self) -> dict[str, Any]:
+        """What the other tool's files say of the run beside its curves; ``None`` or empty values where they say nothing."""
+        found = self.import_record.get("known")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def seed(self) -> int | None:
+        """``None`` where not recorded."""
+        return _whole(self.stated.get("seed")) if self.is_imported else self.config.seed
+
+    @property
+    def planned_epochs(self) -> int | None:
+        """``None`` where not recorded."""
+        return _whole(self.stated.get("planned_epochs")) if self.is_imported else self.config.epochs
+
+    @property
+    def seed_words(self) -> str:
+        """``seed 42, fold 1`` or ``seed not recorded``."""
+        seed = "not recorded" if self.seed is None else str(self.seed)
+        return f"seed {seed}" + (f", fold {self.config.fold}" if self.config.fold is not None else "")
 
     @property
     def is_held_out(self) -> bool:
@@ -193,6 +252,29 @@ def read_mapping(run: RunDir, path: Any) -> dict[str, Any]:
     except (FileNotFoundError, CorruptRunFile):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+SAME = 1e-9
+"""Two numbers that differ by less are one number, read from a file and worked out again."""
+
+
+def _same_number(recorded: MetricValue | int | None, computed: MetricValue) -> MetricValue:
+    """What the metrics file says where it speaks of the same number; files of other films or older rules do not."""
+    if not isinstance(recorded, MetricValue) or recorded.value is None or computed.value is None:
+        return computed
+    return recorded if abs(recorded.value - computed.value) < SAME else computed
+
+
+def _with_interval_of(listed: MetricValue, recorded: MetricValue) -> MetricValue:
+    """The recorded number with the interval of the listed one, where they are one number."""
+    if _same_number(recorded, listed) is listed:
+        return recorded
+    meaning = [part for part in recorded.method.split("; ") if "interval" not in part and "of them without" not in part]
+    return listed.model_copy(update={"method": "; ".join([*meaning, listed.method])})
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------------

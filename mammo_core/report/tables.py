@@ -9,6 +9,7 @@ import pandas as pd
 
 from mammo_core.analysis.metrics import TITLES
 from mammo_core.analysis.variance import SD_DEFINITION, describe
+from mammo_core.report.run_facts import NOT_RECORDED
 from mammo_core.runs.schema import HEADLINE_METRICS
 from mammo_core.settings import RESEARCH_ONLY
 
@@ -65,19 +66,27 @@ def _harmless(cell: Any) -> Any:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
 
+ENDS = {
+    "mean": "mean",
+    "SD (n-1)": "sd",
+    "n": "n",
+    "95 % interval of the mean, low": "ci_low",
+    "95 % interval of the mean, high": "ci_high",
+}
+"""Last rows of the seed table in CSV."""
+
+
 def seed_numbers(summary: Mapping[str, Any]) -> pd.DataFrame:
-    """The runs of ``summarise_experiment`` with all metrics in full precision, then mean, SD (n-1) and n; for CSV."""
+    """The runs of ``summarise_experiment`` with all metrics in full precision, then mean, SD (n-1), n and t interval; for CSV."""
     names = list(summary["metrics"])
+    shown = ["best_epoch_words"] if summary.get("imported") else []  # other tools may count epochs in their own way
     rows = [
-        {key: run[key] for key in ("run", "seed", "fold", "best_epoch", "epochs_run")}
+        {key: run[key] for key in ("run", "seed", "fold", "best_epoch", *shown, "epochs_run")}
         | {name: run["metrics"][name] for name in names}
         for run in summary["runs"]
     ]
-    table = pd.DataFrame(rows, columns=["run", "seed", "fold", "best_epoch", "epochs_run", *names])
-    ends = [
-        {"run": label} | {name: summary["metrics"][name][key] for name in names}
-        for label, key in (("mean", "mean"), ("SD (n-1)", "sd"), ("n", "n"))
-    ]
+    table = pd.DataFrame(rows, columns=["run", "seed", "fold", "best_epoch", *shown, "epochs_run", *names])
+    ends = [{"run": label} | {name: summary["metrics"][name][key] for name in names} for label, key in ENDS.items()]
     whole = pd.concat([table, pd.DataFrame(ends, columns=table.columns)], ignore_index=True).astype(
         dict.fromkeys(("seed", "fold", "best_epoch", "epochs_run"), "Int64")
     )
@@ -85,18 +94,23 @@ def seed_numbers(summary: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def seed_table(summary: Mapping[str, Any], metrics: Sequence[str] = HEADLINE_METRICS, digits: int = 3) -> pd.DataFrame:
-    """The same for reading: one row a run, the last one ``0.696 ± 0.032 (n = 3, SD n-1)``; all cells are text."""
+    """The same for reading: one row a run, the last one ``0.696 ± 0.032 (n = 3, SD n-1)``; all cells are text.
+
+    Runs stand under their seeds; where a seed is not recorded, under their names.
+    """
     shown = [name for name in metrics if name in summary["metrics"]]
     has_folds = any(run["fold"] is not None for run in summary["runs"])
+    named = any(run["seed"] is None for run in summary["runs"])
     rows = []
     for run in summary["runs"]:
-        row = {"Seed": str(run["seed"])}
+        row = {"Run": str(run["run"])} if named else {}
+        row["Seed"] = NOT_RECORDED if run["seed"] is None else str(run["seed"])
         if has_folds:
             row["Fold"] = "" if run["fold"] is None else str(run["fold"])
-        row["Best epoch"] = str(run["best_epoch"])
+        row["Best epoch"] = str(run.get("best_epoch_words", run["best_epoch"]))
         rows.append(row | {TITLES.get(name, name): _number(run["metrics"][name], digits) for name in shown})
     if summary["runs"]:
-        last = dict.fromkeys(rows[0], "") | {"Seed": "Mean ± SD"}
+        last = dict.fromkeys(rows[0], "") | {next(iter(rows[0])): "Mean ± SD"}
         rows.append(last | {TITLES.get(n, n): describe(summary["metrics"][n]["values"]).text(digits) for n in shown})
     return pd.DataFrame(rows)
 
@@ -143,7 +157,8 @@ def escape_latex(text: str) -> str:
 def seed_caption(summary: Mapping[str, Any]) -> str:
     """What a reader must know beside the seed table."""
     listed = ", ".join(str(run["run"]) for run in summary["runs"])
+    when = "as another tool recorded them" if summary.get("imported") else "at each run's best epoch (lowest validation loss)"
     return (
-        f"Validation metrics of {summary['experiment']} at each run's best epoch (lowest validation loss); runs: {listed}; "
-        f"{SD_DEFINITION}, n = {summary['n']}. {RESEARCH_ONLY}."
+        f"Validation metrics of {summary['experiment']} {when}; runs: {listed}; {SD_DEFINITION}, n = {summary['n']}. "
+        f"{RESEARCH_ONLY}."
     )

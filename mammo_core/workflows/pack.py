@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from mammo_core.errors import ConfigError, DataError, MammoError
 from mammo_core.explain.rendering import Panel, contact_sheet, png_bytes, reduced
 from mammo_core.predict.predictor import Predictor
 from mammo_core.report.figures import FORMATS, FigureSize, Format
-from mammo_core.report.report_pack import PackOptions, write_pack
+from mammo_core.report.report_pack import PackOptions, missing_words, prepare_folder, write_pack
 from mammo_core.report.run_facts import Known
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.settings import Workspace
@@ -36,6 +36,14 @@ class MadePack:
     zip_path: Path
     files: tuple[Path, ...]
     problems: tuple[str, ...]
+    missing: Mapping[str, int]
+    """``figure``, ``file``, ``run`` or ``map`` (of a film in a figure) -> how many could not be made."""
+
+    @property
+    def words(self) -> str:
+        """``Made 110 files, 3 figures missing``."""
+        count = len(self.files)
+        return f"Made {count} file{'' if count == 1 else 's'}, {missing_words(self.missing)}"
 
 
 def make_pack(
@@ -57,7 +65,7 @@ def make_pack(
     Raises
     ------
     ConfigError
-        An unknown format.
+        An unknown format; a folder that cannot be written into.
     MammoError
         No such run, or no run.
     """
@@ -69,11 +77,12 @@ def make_pack(
         )
     found = [find_run(workspace, run) for run in runs]
     folder = out_dir or _new_folder(workspace)
+    prepare_folder(folder)
     left_out: list[str] = []
     draw = functools.partial(gradcam_figure, workspace, left_out=left_out)
     options = PackOptions(chosen, size or FigureSize(), draw, functools.partial(known_of, workspace))
     made = write_pack(found, folder, options, progress)
-    return MadePack(folder, made.zip, made.files, (*made.problems, *left_out))
+    return MadePack(folder, made.zip, made.files, (*made.problems, *left_out), {**made.missing, "map": len(left_out)})
 
 
 def _new_folder(workspace: Workspace) -> Path:

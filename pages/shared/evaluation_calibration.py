@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from mammo_core.analysis.calibration import SCHEME, Calibration, Reliability, Temperature
+from mammo_core.analysis.calibration import SCHEME, SHARED_TRUTH, Calibration, Reliability, Temperature
 from mammo_core.analysis.levels import PLURALS
 from mammo_core.report.charts_calibration import ReliabilityView, finding, reliability_chart
 from mammo_core.report.spec import Chart
@@ -63,7 +63,10 @@ def _diagram(model: ShelfRow, results: Results, curve: Reliability, other: Relia
     download_figure(
         build, f"{name_of(model, results)}_reliability", bin_rows(curve), note_of(model, results), "evaluate_reliability_file"
     )
-    st.caption("Grey: where a perfectly calibrated model would lie. Bars: 95 % Wilson intervals, n = patients of the bin.")
+    st.caption(
+        f"Grey: where a perfectly calibrated model would lie, if {SHARED_TRUTH}. Bars: 95 % Wilson intervals, n = patients of "
+        "the bin."
+    )
 
 
 def _temperature_words(temperature: Temperature | None, results: Results) -> None:

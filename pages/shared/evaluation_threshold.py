@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
 
 from mammo_core.analysis.levels import PLURALS
-from mammo_core.analysis.operating_points import RULES, YOUDEN, OperatingPoint, apply_threshold, threshold_of
+from mammo_core.analysis.operating_points import RULES, YOUDEN, OperatingPoint, apply_threshold, edge_words, threshold_of
 from mammo_core.analysis.predictions import cases_of
 from mammo_core.analysis.questions import Answers, Question, answers_of, questions_of
 from mammo_core.report.charts_ranking import Mark, RankingView, roc_chart
@@ -50,14 +51,14 @@ def threshold(model: ShelfRow, results: Results) -> None:
     prevalence = _pick_prevalence(positives / len(answers.positive), key)
     if value is None:
         return
-    point = apply_threshold(answers, value, prevalence)
-    _numbers(point, question)
+    point = replace(apply_threshold(answers, value, prevalence), kappa=results.kappas(question, (value,))[0])
+    _numbers(point, question, PLURALS[results.level])
     left, right = st.columns(2)
     with left:
         _curve(model, results, key, point)
     with right:
         _counts(point, question, results)
-    _all_rules(model, results, answers, chooser, prevalence)
+    _all_rules(model, results, (question, answers, chooser), prevalence)
 
 
 def _pick_threshold(chooser: Answers | None, results: Results) -> float | None:
@@ -97,7 +98,7 @@ def _pick_prevalence(share: float, key: str) -> float:
     return share if percent is None else float(percent) / 100
 
 
-def _numbers(point: OperatingPoint, question: Question) -> None:
+def _numbers(point: OperatingPoint, question: Question, units: str) -> None:
     shown = (
         ("Sensitivity", point.sensitivity, "sensitivity"),
         ("Specificity", point.specificity, "specificity"),
@@ -110,7 +111,7 @@ def _numbers(point: OperatingPoint, question: Question) -> None:
         column.caption(plain(_interval(value)))
     st.caption(
         f"Positive means {plain(question.positive_words)}. Predictive values are computed for a prevalence of "
-        f"{point.prevalence:.1%} from sensitivity and specificity; other people give other values."
+        f"{point.prevalence:.1%} from sensitivity and specificity; other people give other values. {edge_words(point, units)}"
     )
 
 
@@ -149,20 +150,20 @@ def _counts(point: OperatingPoint, question: Question, results: Results) -> None
     called = point.true_positives + point.false_positives
     if point.precision is not None:
         st.caption(
-            f"Of {called} called positive here, {point.true_positives} are ({point.precision:.1%}), at their own prevalence."
+            f"Of {called} called positive here, {point.true_positives} are truly positive ({point.precision:.1%}), at their own "
+            "prevalence."
         )
 
 
-def _all_rules(model: ShelfRow, results: Results, answers: Answers, chooser: Answers | None, prevalence: float) -> None:
+def _all_rules(model: ShelfRow, results: Results, asked: tuple[Question, Answers, Answers | None], prevalence: float) -> None:
+    question, answers, chooser = asked
     if chooser is None:
         st.info("There are no predictions on validation films, so no threshold can be chosen there.", icon=":material/info:")
         return
     st.subheader("Every rule")
+    chosen = {title: found for rule, title in RULES.items() if (found := threshold_of(rule, chooser)) is not None}
     rows = []
-    for rule, title in RULES.items():
-        found = threshold_of(rule, chooser)
-        if found is None:
-            continue
+    for (title, found), kappa in zip(chosen.items(), results.kappas(question, tuple(chosen.values())), strict=True):
         point = apply_threshold(answers, found, prevalence)
         rows.append(
             {
@@ -172,7 +173,7 @@ def _all_rules(model: ShelfRow, results: Results, answers: Answers, chooser: Ans
                 "Specificity": value_text(point.specificity),
                 "PPV": value_text(point.ppv),
                 "NPV": value_text(point.npv),
-                "Kappa": value_text(point.kappa),
+                "Kappa": value_text(kappa),
             }
         )
     table = pd.DataFrame(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -54,12 +54,24 @@ def headline(results: Results) -> None:
     runs = results.runs
     parts = ["Mean of the probabilities of " + plural(len(runs), "run") if len(runs) > 1 else f"Best epoch {metrics.epoch}"]
     if results.on == "test":
-        looks = [len(run.test_looks()) for run in runs]
-        parts.append(f"test films looked at {plural(max(looks, default=0), 'time')}" + (" by each run" if len(runs) > 1 else ""))
-    st.caption(f"{' · '.join(parts)}. 95 % intervals come from drawing patients anew.", help=explain("interval"))
+        parts.append(looks_words([len(run.test_looks()) for run in runs]))
+    st.caption(
+        f"{' · '.join(parts)}. 95 % intervals come from drawing patients anew; of shares at a fixed call, Wilson with n = "
+        "patients.",
+        help=explain("interval"),
+    )
     units = results.units()
     if units.words:
         st.caption(f":material/stacks: {plain(units.words)}")
+
+
+def looks_words(looks: Sequence[int]) -> str:
+    """How often each run looked at the test films. They have been judged, so 0 means that nobody counted."""
+    counted = [count for count in looks if count]
+    if not counted:
+        return "looks at the test films not recorded"
+    words = f"test films looked at {plural(max(counted), 'time')}" + (" by each run" if len(looks) > 1 else "")
+    return words if len(counted) == len(looks) else f"{words}, not recorded for {len(looks) - len(counted)} of {len(looks)} runs"
 
 
 def facts_notice(results: Results) -> None:
@@ -92,6 +104,11 @@ def overview(model: ShelfRow, results: Results) -> None:
     st.subheader("For each class")
     classes = class_rows(metrics, PLURALS[results.level])
     st.dataframe(classes, hide_index=True, alt="Sensitivity, specificity and more of each class with intervals")
+    st.caption(
+        "Called is the class with the highest probability; the view Threshold calls from a score on, so its sensitivities and "
+        "predictive values answer another question. Predictive value here: at the share of the classes among these "
+        f"{PLURALS[results.level]}."
+    )
     st.subheader("All metrics")
     everything = metric_rows(metrics.metrics)
     st.dataframe(everything, hide_index=True, alt="Every metric with its interval")

@@ -12,13 +12,16 @@ import streamlit as st
 from mammo_core.analysis.calibration import Calibration, calibration_of
 from mammo_core.analysis.levels import LevelTable, at_level, missing_levels, with_facts
 from mammo_core.analysis.metrics import ensemble_predictions, evaluate_predictions
+from mammo_core.analysis.operating_points import kappas
+from mammo_core.analysis.predictions import cases_of
+from mammo_core.analysis.questions import Question, answers_of
 from mammo_core.analysis.subgroups import Subgroup, subgroup_metrics, subgroups_of
 from mammo_core.analysis.temperature import Temperature, apply_temperature, fit_temperature
 from mammo_core.analysis.thresholds import RankingCurve, ranking_of
 from mammo_core.data.manifest import MANIFEST_FILE, RECORD_FILE, load_dataset
 from mammo_core.errors import MammoError
 from mammo_core.runs.run_dir import RunDir, find_run
-from mammo_core.runs.schema import MetricsFile
+from mammo_core.runs.schema import MetricsFile, MetricValue
 from mammo_core.settings import Workspace, open_workspace
 from pages.shared.run_files import Stamp, stamp
 
@@ -91,14 +94,11 @@ class Results:
         )
 
     def metrics(self) -> MetricsFile:
-        """All metrics: as the run left them where it did, made now at other units, of several runs, and on test films."""
+        """All metrics, made from the predictions as every other view makes them, so that one number has one interval."""
         return _once("metrics", self.key, self._metrics)
 
     def _metrics(self) -> MetricsFile:
         recorded = self.runs[0].metrics(self.on)
-        is_own = len(self.runs) == 1 and self.level == "film" and self.on == "val"
-        if is_own and recorded is not None and "ece" in recorded.metrics:
-            return recorded
         made = evaluate_predictions(
             self.units().table,
             self.class_names,
@@ -106,12 +106,21 @@ class Results:
             epoch=recorded.epoch if recorded is not None and len(self.runs) == 1 else 0,
             split_sha256=recorded.split_sha256 if recorded is not None else None,
             validation=None if self.on == "val" else self.validation(),
+            on=self.on,
         )
         return made.model_copy(update={"level": "image" if self.level == "film" else self.level})
 
     def ranking(self, keys: tuple[str, ...] | None = None) -> tuple[RankingCurve, ...]:
         """ROC and precision-recall curves of all questions, or of those named."""
         return _once("ranking", (self.key, keys), lambda: ranking_of(self.units().table, self.class_names, self.ordinal, keys))
+
+    def kappas(self, question: Question, thresholds: tuple[float, ...]) -> list[MetricValue]:
+        """Kappa of the calls at each threshold, with intervals."""
+
+        def make() -> list[MetricValue]:
+            return kappas(answers_of(cases_of(self.units().table, self.class_names, self.ordinal), question), thresholds)
+
+        return _once("kappas", (self.key, question.key, thresholds), make)
 
     def calibration(self) -> Calibration:
         return _once("calibration", self.key, lambda: calibration_of(self.units().table, self.class_names, self.ordinal))

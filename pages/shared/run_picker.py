@@ -50,13 +50,33 @@ def pick_one(label: str, options: Sequence[str], key: str, help_text: str | None
 def pick_model(label: str, cards: Sequence[RunCard], key: str) -> ShelfRow | None:
     """A trained model: all seeds of an experiment together, or one run; with what it is in one line."""
     models = {row.name: row for row in (*(row for row in shelf(cards) if len(row.runs) > 1), *shelf_of_runs(cards))}
-    chosen = pick_one(
-        label, list(models), key, "An experiment stands for all its runs together: the mean of their probabilities."
-    )
+    asked = st.query_params.get(key)
+    models |= {row.name: row for row in shelf(cards) if row.name == asked}  # a single run may be named by its experiment
+    # a model that the URL names stays named: another in its place would be taken for it
+    names = [*models] if asked is None or asked in models else [asked, *models]
+    chosen = pick_one(label, names, key, "An experiment stands for all its runs together: the mean of their probabilities.")
     if chosen is None:
+        return None
+    if chosen not in models:
+        st.warning(plain(why_no_model(chosen, cards)), icon=":material/search_off:")
         return None
     st.caption(model_line(models[chosen]))
     return models[chosen]
+
+
+def why_no_model(name: str, cards: Sequence[RunCard]) -> str:
+    """Why there is no trained model of that name, and what to do."""
+    card = next((card for card in cards if card.id == name), None)
+    if card is not None and card.problem is not None:
+        return f"{name} cannot be read: {card.problem}"
+    if card is not None:
+        state = STATE_WORDS[card.state].rpartition(": ")[2]
+        status = card.status
+        reached = f" at epoch {status.epoch} of {status.epochs}" if status is not None and status.epochs else ""
+        return f"{name} has no results yet ({state}{reached}). Choose another, or finish its training."
+    if any(card.run.experiment == name for card in cards):
+        return f"{name} has no results yet (none of its runs has finished). Choose another, or finish its training."
+    return f"There is no model named {name} here. Choose one from the list."
 
 
 def model_line(row: ShelfRow) -> str:

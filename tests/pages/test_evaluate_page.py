@@ -69,6 +69,42 @@ def test_looks_at_the_test_films_are_counted_and_said(open_page: OpenPage, read:
     assert "test films looked at 2 times" in read(app)
 
 
+def test_looks_that_nobody_counted_are_not_called_none(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    write_run(workspace.experiments / "density" / "seed_42", with_test=True, **OPTIONS)
+    app = open_page("evaluate", TEST)
+    assert not app.exception
+    assert "looks at the test films not recorded" in read(app)
+    assert "0 times" not in read(app)
+
+
+def test_a_link_to_a_run_without_results_says_so_and_opens_no_other(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
+    write_run(workspace.experiments / "density" / "seed_42", **OPTIONS)
+    write_run(workspace.experiments / "other" / "seed_1", state="stopped", epochs=6, epochs_run=3, replicates=10)
+    for asked, said in (
+        ("other/seed_1", "has no results yet (stopped at epoch 3 of 6)"),
+        ("other", "none of its runs has finished"),
+        ("gone/seed_9", "There is no model named gone/seed_9"),
+    ):
+        app = open_page("evaluate", {"evaluate_model": asked})
+        assert not app.exception
+        assert app.selectbox(key="evaluate_model").value == asked
+        assert any(said in warning.value.replace("\\", "") for warning in app.warning)
+        assert "Kappa" not in read(app)
+        app.selectbox(key="evaluate_model").set_value("density/seed_42").run()
+        assert "Kappa" in read(app)
+
+
+def test_a_single_run_may_be_named_by_its_experiment(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    write_run(workspace.experiments / "a" / "seed_42", **OPTIONS)
+    write_run(workspace.experiments / "density" / "seed_42", class_names=LESION, **OPTIONS)
+    app = open_page("evaluate", {"evaluate_model": "a"})
+    assert not app.exception
+    assert app.selectbox(key="evaluate_model").value == "a"
+    assert "one run" in read(app)
+
+
 def test_an_evaluation_that_failed_says_why(open_page: OpenPage, workspace: Workspace) -> None:
     write_run(workspace.experiments / "density" / "seed_42", **OPTIONS)
     app = open_page("evaluate", TEST)
