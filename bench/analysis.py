@@ -29,8 +29,9 @@ import psutil
 import yaml
 
 from mammo_core.analysis.diagnosis import context_of_run, diagnose
+from mammo_core.analysis.groups import Repetition
 from mammo_core.analysis.predictions import cases_of
-from mammo_core.analysis.resampling import REPLICATES, resample_tables
+from mammo_core.analysis.resampling import REPLICATES, resample_passes
 from mammo_core.report.charts import HistoryView, history_chart
 from mammo_core.report.figures import draw_figure
 from mammo_core.runs.history import history_frame
@@ -184,7 +185,8 @@ def scikit_learn_replicate(cases: list[object], patients: np.ndarray, generator:
 
 def bench_bootstrap() -> None:
     tables = made_tables()
-    ours = seconds(lambda: resample_tables(tables, [1, 2, 3], DENSITY), times=3)
+    passes = [Repetition(seed, None, (table,)) for seed, table in enumerate(tables)]
+    ours = seconds(lambda: resample_passes(passes, DENSITY), times=3)
     cases = [cases_of(table, DENSITY, True) for table in tables]
     patients, generator = np.array(cases[0].patients), np.random.default_rng(0)
     few = 10

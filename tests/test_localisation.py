@@ -263,10 +263,10 @@ def test_both_lines_of_text_on_a_phantom_are_found_and_no_breast(film):
 
 def test_a_map_on_the_marker_raises_an_alarm_and_one_on_the_breast_does_not():
     pixels = drawn_film((320, 256), reach=0.9)
-    pixels[20:40, 5:60] = 0.9  # within the part that the model sees
+    pixels[40:56, 180:225] = 0.9  # within the box around the breast, beside the breast
     film = film_of(pixels)
     prepared = prepare(film, (160, 128))
-    row, column = prepared.geometry.to_canvas(30, 30)
+    row, column = prepared.geometry.to_canvas(48, 202)
     on_marker, on_breast = np.zeros((20, 16)), np.zeros((20, 16))
     on_marker[int(row // 8), int(column // 8)] = 1
     on_breast[10, 4] = 1
@@ -290,10 +290,10 @@ def test_without_a_breast_nothing_is_called_a_marker():
 LESIONS = ("Normal", "Benign", "Malignant")
 
 
-def write_phantom_run(workspace, task="lesion"):
-    """A run with random weights and the phantom films of eight patients, some with lesions."""
+def write_phantom_run(workspace, images=20, task="lesion"):
+    """A run with random weights and phantom films, of which some show a lesion."""
     folder = workspace.home.parent / "phantoms"
-    write_phantoms(folder, 32, seed=5, format="png")
+    write_phantoms(folder, images, seed=5, format="png")
     table = pd.read_csv(folder / "phantom.csv", dtype=str, keep_default_na=False)
     directory = workspace.dataset("drawn")
     directory.mkdir(parents=True)
@@ -302,10 +302,8 @@ def write_phantom_run(workspace, task="lesion"):
         ["image_id", "patient_id", "exam_id", "laterality", "view", "center", "vendor", "label"]
     ]
     write_table(directory / "manifest.csv", manifest)
-    write_table(
-        directory / "paths.csv",
-        table.rename(columns={"file": "path", "mask": "mask_path"})[["image_id", "path", "mask_path"]].assign(sha256="0"),
-    )
+    paths = table.rename(columns={"file": "path", "mask": "mask_path"})[["image_id", "path", "mask_path"]]
+    write_table(directory / "paths.csv", paths.assign(sha256="0"))
     record = DatasetRecord(name="drawn", root=str(folder), adapter="phantom", task=task, class_names=list(LESIONS))
     write_json(directory / "dataset.json", record.to_json())
     run = write_model_run(workspace, class_names=LESIONS, task=task)
@@ -340,13 +338,13 @@ def test_a_run_is_measured_against_the_true_outlines_of_phantoms(workspace):
 
 
 def test_a_run_that_judges_density_is_not_measured_against_lesions(workspace):
-    run, _, _ = write_phantom_run(workspace, task="density")
+    run, _, _ = write_phantom_run(workspace, 1, task="density")
     with pytest.raises(ConfigError, match="judges density"):
         localise_run(workspace, run.id)
 
 
 def test_a_part_without_outlines_and_an_unknown_method_are_said(workspace):
-    run, _, _ = write_phantom_run(workspace)
+    run, _, _ = write_phantom_run(workspace, 4)
     table = run.predictions("val")
     write_table(run.predictions_file("val"), table[table["y_true"] == "Normal"])
     with pytest.raises(DataError, match="None of the"):

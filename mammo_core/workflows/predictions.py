@@ -57,6 +57,7 @@ def _write_metrics(run: RunDir, on: str, table: pd.DataFrame, epoch: int, bootst
         epoch=epoch,
         split_sha256=sha256_of(run.split_table),
         bootstrap=bootstrap,
+        on=on,
         validation=None if on == "val" else run.predictions("val"),  # thresholds are never chosen on the films they judge
     )
     write_json(run.metrics_file(on), metrics.to_json())
