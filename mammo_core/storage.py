@@ -141,6 +141,23 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     write_atomic(path, lambda file: table.to_csv(file, index=False, lineterminator="\n"))
 
 
+def read_json_bytes(path: Path) -> bytes:
+    """The bytes of a JSON file, for readers that parse and check in one step.
+
+    Raises
+    ------
+    FileNotFoundError, CorruptRunFile
+        There is no such file; it is larger than any run file.
+    """
+    with path.open("rb") as file:
+        content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise CorruptRunFile(
+            f"{path.name} is larger than {MAX_JSON_BYTES // 2**20} MB, which no run file is. Look at it by hand."
+        )
+    return content
+
+
 def read_json(path: Path) -> Any:
     """Read one JSON document.
 
@@ -151,12 +168,9 @@ def read_json(path: Path) -> Any:
     CorruptRunFile
         The file is not JSON, is too large or nests too deeply.
     """
+    content = read_json_bytes(path)
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise CorruptRunFile(
-                f"{path.name} is larger than {MAX_JSON_BYTES // 2**20} MB, which no run file is. Look at it by hand."
-            )
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise CorruptRunFile(
             f"{path.parent.name}/{path.name} is not readable as JSON ({_first_line(error)}). "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 
 import pytest
 
+from make_runs import write_run
 from mammo_core.config import TrainConfig
 from mammo_core.errors import CorruptRunFile, NameNotAllowed, RunNotFound
 from mammo_core.runs.history import best_epoch, history_frame
@@ -121,3 +123,14 @@ def test_cards_follow_the_files(workspace, run):
 def test_files_of_the_run_are_plain_json(run):
     _status(run, state="queued")
     assert json.loads(run.status_file.read_text())["state"] == "queued"
+
+
+def test_a_list_reads_a_finished_runs_settings_and_tells_of_a_config_that_was_broken_later(workspace):
+    run = write_run(workspace.experiments / "e" / "seed_7", seed=7)
+    (card,) = list_cards(workspace)
+    assert (card.seed, card.split, card.problem) == (7, "by_patient", None)
+    run.config_file.write_text("seed: [")
+    later = run.summary_file.stat().st_mtime_ns + 10**9
+    os.utime(run.config_file, ns=(later, later))
+    (card,) = list_cards(workspace)
+    assert "config.yaml is not readable" in card.problem

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from mammo_core.config import TrainConfig
 from mammo_core.errors import MammoError
 from mammo_core.runs.run_dir import DEAD_AFTER_SECONDS, RunDir, list_runs
 from mammo_core.runs.schema import LIVE_STATES, MetricValue, Notes, State, Status, Summary
@@ -98,9 +99,10 @@ def _may_have_died(card: RunCard) -> bool:
 def _read_card(run: RunDir) -> RunCard:
     """Read as much as there is; the first problem is kept and the rest goes on."""
     problems: list[str] = []
-    config = _attempt(run.config, problems)
     status = _attempt(run.status, problems)
     summary = _attempt(run.summary, problems)
+    config_problems: list[str] = []
+    config = _attempt(lambda: _config(run, summary), config_problems)
     notes = _attempt(run.notes, problems)
     state = _attempt(run.state, problems)
     changed_at = (status.heartbeat_at or status.created_at or 0.0) if status else 0.0
@@ -111,7 +113,7 @@ def _read_card(run: RunDir) -> RunCard:
         summary=summary,
         notes=notes or Notes(),
         changed_at=changed_at,
-        problem=problems[0] if problems else None,
+        problem=next(iter([*config_problems, *problems]), None),
     )
     if config is None:
         return card
@@ -125,6 +127,17 @@ def _read_card(run: RunDir) -> RunCard:
         seed=config.seed,
         fold=config.fold,
     )
+
+
+def _config(run: RunDir, summary: Summary | None) -> TrainConfig:
+    """The run's settings: of a finished run those in its summary, since YAML takes most of the time of a long list.
+
+    Not where ``config.yaml`` was touched since: then somebody changed it by hand, and the list must say what is wrong with it.
+    """
+    changed, ended = _stamp_of(str(run.config_file)), _stamp_of(str(run.summary_file))
+    if summary is None or not summary.hyperparameters or changed is None or ended is None or changed[0] > ended[0]:
+        return run.config()
+    return TrainConfig.from_dict(summary.hyperparameters, source=run.summary_file.name)
 
 
 def _attempt(read: Callable[[], T], problems: list[str]) -> T | None:

@@ -20,7 +20,7 @@ from mammo_core.config import TrainConfig, load_config
 from mammo_core.errors import CorruptRunFile, MammoError, RunNotFound
 from mammo_core.runs.schema import LIVE_STATES, EpochRecord, MetricsFile, Notes, State, Status, Summary
 from mammo_core.settings import Workspace
-from mammo_core.storage import check_name, is_allowed_name, is_locked, read_json, read_text_table, write_json
+from mammo_core.storage import check_name, is_allowed_name, is_locked, read_json, read_json_bytes, read_text_table, write_json
 
 DEAD_AFTER_SECONDS = 30.0
 """A run whose lock is free is called interrupted only when its heartbeat is older than this."""
@@ -180,7 +180,7 @@ class RunDir:
             The file is not a list of epoch records.
         """
         try:
-            return EPOCH_RECORDS.validate_json(self.history_file.read_bytes())
+            return EPOCH_RECORDS.validate_json(read_json_bytes(self.history_file))
         except FileNotFoundError:
             return []
         except pydantic.ValidationError as error:
@@ -252,10 +252,11 @@ class RunDir:
 
 def _read(path: Path, model: type[Model]) -> Model | None:
     try:
-        return model.model_validate(read_json(path))
+        return model.model_validate_json(read_json_bytes(path))
     except FileNotFoundError:
         return None
     except pydantic.ValidationError as error:
+        read_json(path)  # says it better where the file is no JSON at all
         raise CorruptRunFile(
             f"{path.parent.name}/{path.name} does not hold what it should ({_first_problem(error)}). "
             "The other files of the run are unaffected; restore or delete this one."
