@@ -27,6 +27,7 @@ bench: $(VENV)/.dev
 	$(RUN) -m bench.demo
 	$(RUN) -m bench.pages
 	$(RUN) -m bench.analysis
+	$(RUN) -m bench.viewer
 
 $(VENV)/.app: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)

@@ -24,12 +24,12 @@ workspace = current_workspace()
 
 def show_film(run: RunDir, row: pd.Series, class_names: tuple[str, ...]) -> None:
     """Film and map side by side, then the probabilities and what is odd about the map."""
-    class_name, method, opacity, contours = map_choices(f"gradcam_{row['image_id']}", class_names, row["y_pred"])
+    class_name, method = map_choices(f"gradcam_{row['image_id']}", class_names, row["y_pred"])
     film = film_of(workspace, run.config().dataset, row["image_id"])
     explanation = explanation_of(
         load_model(workspace, (run.id,)), film, f"{run.config().dataset}/{row['image_id']}", class_name, method
     )
-    film_and_map(film, explanation, opacity, contours)
+    film_and_map(film, explanation, "gradcam_viewer")
     left, right = st.columns(2)
     with left:
         verdict = "right" if row["right"] else f"truly {row['y_true']}"

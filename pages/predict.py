@@ -27,10 +27,10 @@ def show(model: LoadedModel, answer: Answer) -> None:
     told(prediction)
     sha, names = answer.upload.sha256, model.predictor.class_names
     film = film_of_upload(workspace, answer.upload)
-    class_name, method, opacity, contours = map_choices(f"predict_{sha[:12]}", names, prediction.predicted)
+    class_name, method = map_choices(f"predict_{sha[:12]}", names, prediction.predicted)
     with errors_in_words():
         explanation = explanation_of(model, film, sha, class_name, method)
-        film_and_map(film, explanation, opacity, contours)
+        film_and_map(film, explanation, "predict_viewer")
         map_words(explanation)
         save_buttons(prediction, film, explanation)
     details(prediction)

@@ -62,7 +62,7 @@ def test_one_film_gets_class_probability_spread_map_and_the_model_s_identity(
     assert "not the probability of a disease" in text
     assert "density/seed_42" in text
     assert "density/seed_43" in text
-    assert len(app.get("image")) == 2, "film and map"
+    assert len(app.get("bidi_component")) == 1, "the viewer with film and map"
     assert [item.label for item in app.get("download_button")] == ["PDF", "PNG", "JSON"]
     assert RESEARCH_ONLY in text
     assert "Doe" not in text
@@ -81,7 +81,7 @@ def test_several_files_make_a_table_with_a_row_for_each_failure(open_page: OpenP
     app.session_state["predict_table"] = {"selection": {"rows": [2], "columns": [], "cells": []}}
     app.run()
     assert not app.exception
-    assert len(app.get("image")) == 2
+    assert len(app.get("bidi_component")) == 1
 
 
 def test_a_file_that_is_no_film_gets_one_sentence(open_page: OpenPage, workspace: Workspace) -> None:

@@ -1,0 +1,298 @@
+"""Do a run's maps point at the lesions? Its films with a lesion outline, measured and summarised."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mammo_core.analysis.formulas import Floats
+from mammo_core.data.breast import Mask
+from mammo_core.data.film import Film
+from mammo_core.data.manifest import Dataset, load_dataset
+from mammo_core.data.preprocess import prepare
+from mammo_core.data.sandbox import DecodePool, Job
+from mammo_core.errors import ConfigError, DataError, FilmUnreadable, MammoError
+from mammo_core.explain.gradcam import cell_pixels, explain, to_film
+from mammo_core.explain.localisation import (
+    BASELINES,
+    MAP,
+    MEASURES,
+    LocalisedFilm,
+    breast_on_film,
+    localise_all,
+    mean_estimates,
+)
+from mammo_core.explain.methods import METHOD_TITLES
+from mammo_core.predict.members import Member, load_member
+from mammo_core.runs.run_dir import RunDir, find_run
+from mammo_core.settings import RESEARCH_ONLY, Workspace
+from mammo_core.storage import write_json
+from mammo_core.training.models import choose_device
+from mammo_core.workflows.telling_films import Progress, predictions_of, read_films, safe_name
+
+SIZES = ("small", "medium", "large")
+LEAST_FOR_SIZES = 9
+"""Films below which thirds by size would hold fewer than three films each."""
+UNRELATED_TASK = "density"
+
+
+@dataclass
+class _Collected:
+    """What came of the films."""
+
+    measured: list[LocalisedFilm] = field(default_factory=list)
+    without_outline: Counter[str] = field(default_factory=Counter)
+    """Films by class."""
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+
+def localise_run(
+    workspace: Workspace, run: str, on: str = "val", method: str = "gradcam", progress: Progress | None = None
+) -> dict[str, Any]:
+    """Measure the maps of each film's true class against its lesion outline, and write the record.
+
+    Written to ``reports/gradcam/<experiment>/<run>/<on>_<method>_localisation.json``, see :func:`localisation_file`; an older one
+    is replaced.
+
+    Parameters
+    ----------
+    on : ``val``, ``test`` or ``dataset_<name>``
+        Whose predictions; they must have been made before.
+
+    Returns
+    -------
+    dict
+        The record: ``run, on, method, n, patients, without_outline {class: films}, failures (image, error), all, sizes, words,
+        titles, films, disclaimer`` (see :func:`summarise`).
+
+    Raises
+    ------
+    ConfigError
+        An unknown method, or a run that judges density: the outlines are of lesions, which its score is not about.
+    DataError
+        No predictions of that part, or not one film with an outline could be measured; the text gives the first reason.
+    CheckpointMismatch
+        A checkpoint that cannot be used.
+    """
+    if method not in METHOD_TITLES:
+        raise ConfigError(f"There is no map method {method!r}; expected one of {', '.join(METHOD_TITLES)}. Choose one of these.")
+    run_dir = find_run(workspace, run)
+    table = predictions_of(run_dir, on)
+    if run_dir.config().task == UNRELATED_TASK:
+        raise ConfigError(
+            f"{run_dir.id} judges density, and the outlines are of lesions: where its maps lie says nothing about them. Choose a "
+            "run of a lesion task."
+        )
+    member = load_member(run_dir, choose_device("auto"))
+    name = on.removeprefix("dataset_") if on.startswith("dataset_") else run_dir.config().dataset
+    rows = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    collected = _measure(member, load_dataset(workspace, name), rows, method, progress)
+    if not collected.measured:
+        raise DataError(_nothing(collected, len(table)))
+    record = {
+        "schema_version": 1,
+        "run": run_dir.id,
+        "on": on,
+        "method": method,
+        "n": len(collected.measured),
+        "patients": len({film.patient_id for film in collected.measured}),
+        "without_outline": dict(sorted(collected.without_outline.items())),
+        "failures": collected.failures,
+        **summarise(collected.measured),
+        "titles": {"maps": {MAP: METHOD_TITLES[method], **BASELINES}, "measures": MEASURES},
+        "films": [film.to_json() for film in collected.measured],
+        "disclaimer": RESEARCH_ONLY,
+    }
+    record["words"] = [*record["words"], *_told(collected)]
+    path = localisation_file(workspace, run_dir, on, method)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+    return record
+
+
+def localisation_file(workspace: Workspace, run: RunDir, on: str, method: str) -> Path:
+    """Where :func:`localise_run` writes its record."""
+    folder = workspace.reports / "gradcam" / safe_name(run.experiment) / safe_name(run.name)
+    return folder / f"{safe_name(f'{on}_{method}')}_localisation.json"
+
+
+def _nothing(collected: _Collected, films: int) -> str:
+    if collected.failures:
+        first = collected.failures[0]["error"]
+        return f"Not one of {len(collected.failures)} films with a lesion outline could be measured; the first reason: {first}"
+    return (
+        f"None of the {films} films has a lesion outline; expected at least one. Import the data set again with a mask column, "
+        "or choose another part."
+    )
+
+
+def _told(collected: _Collected) -> list[str]:
+    words = []
+    if collected.without_outline:
+        classes = ", ".join(f"{name} {count}" for name, count in sorted(collected.without_outline.items()))
+        words.append(f"Films without a lesion outline were left out: {classes}.")
+    if collected.failures:
+        words.append(
+            f"{len(collected.failures)} films have an outline but could not be measured; each is listed with its reason."
+        )
+    return words
+
+
+# ---- measuring ---------------------------------------------------------------------------------------------------------------
+
+
+def _measure(
+    member: Member, dataset: Dataset, rows: Sequence[Mapping[str, Any]], method: str, progress: Progress | None
+) -> _Collected:
+    collected, outlines = _Collected(), {}
+    for row in rows:
+        try:
+            path = dataset.mask_path(row["image_id"])
+        except MammoError as error:
+            collected.failures.append({"image": row["image_id"], "error": str(error)})
+            continue
+        if path is None:
+            collected.without_outline[row["y_true"]] += 1
+        else:
+            outlines[row["image_id"]] = (path, row)
+    masks = _read_masks({image_id: path for image_id, (path, _) in outlines.items()})
+    films = read_films(dataset, list(outlines), progress)
+    for (image_id, film), (_, mask) in zip(films, masks, strict=True):
+        try:
+            collected.measured.append(_measured(member, _good(film), _good(mask), outlines[image_id][1], method))
+        except MammoError as error:
+            collected.failures.append({"image": image_id, "error": str(error)})
+    return collected
+
+
+def _read_masks(paths: Mapping[str, Path]) -> Iterator[tuple[str, Film | FilmUnreadable]]:
+    """The files of the outlines, read in a child process, in order."""
+    with DecodePool(1) as pool:
+        for job, result in pool.map(Job("film", path, tag=image_id) for image_id, path in paths.items()):
+            if isinstance(result, Film | FilmUnreadable):
+                yield job.tag, result
+
+
+def _good(film: Film | MammoError) -> Film:
+    if isinstance(film, MammoError):
+        raise film
+    return film
+
+
+def outline_of(film: Film) -> Mask:
+    """The outline in a mask that was read as if it were a film: all above half its maximum, so that 1 and 255 both mark it.
+
+    A mask that is bright for the most part was turned over in reading; that is undone.
+    """
+    pixels = 1 - film.pixels if film.facts.inverted else film.pixels
+    outline: Mask = pixels > 0.5 * float(pixels.max())
+    return outline
+
+
+def _measured(member: Member, film: Film, mask: Film, row: Mapping[str, Any], method: str) -> LocalisedFilm:
+    class_name, names = row["y_true"], member.checkpoint.class_names
+    if class_name not in names:
+        raise DataError(f"The film's class {class_name!r} is none of the model's ({', '.join(names)}), so it has no map.")
+    prepared = prepare(film, member.checkpoint.config.image_size)
+    cam = explain(member.model, member.checkpoint.normalisation, prepared.pixels, names.index(class_name), method, class_name)
+    on_film, lesion = to_film(cam, prepared.geometry), outline_of(mask)
+    breast, was_found = breast_on_film(film.pixels)
+    spacing = film.facts.pixel_spacing_mm
+    scores = localise_all(on_film, lesion, breast, cell_pixels(cam, prepared.geometry))
+    area = int(lesion.sum())
+    return LocalisedFilm(
+        image_id=row["image_id"],
+        patient_id=row["patient_id"],
+        class_name=class_name,
+        area_pixels=area,
+        area_mm2=area * spacing[0] * spacing[1] if spacing else None,
+        empty=not on_film.any(),
+        breast_found=was_found,
+        scores=scores,
+    )
+
+
+# ---- over films --------------------------------------------------------------------------------------------------------------
+
+
+def summarise(films: Sequence[LocalisedFilm]) -> dict[str, Any]:
+    """Means over films with intervals, gains over the baselines, the same by lesion size, and what it says in words.
+
+    Returns
+    -------
+    dict
+        ``all`` and ``sizes["groups"]`` hold ``n, patients, empty, scores {map|baseline: {measure: metric}}, gains {baseline:
+        {measure: metric}}`` (map minus baseline, paired); ``sizes`` also ``unit`` (``mm2``, or ``pixels`` where a film states no
+        spacing) and ``limits`` (the upper ends of small and medium); ``words`` is a list of sentences.
+
+    Raises
+    ------
+    DataError
+        There is no film.
+    """
+    if not films:
+        raise DataError("There is no film with a lesion outline to measure maps against; expected at least one.")
+    whole = _group(films)
+    return {"all": whole, "sizes": _by_size(films), "words": _words(whole)}
+
+
+def _group(films: Sequence[LocalisedFilm]) -> dict[str, Any]:
+    def column(who: str, measure: str) -> Floats:
+        return np.array([getattr(film.scores[who], measure) for film in films], dtype=np.float64)
+
+    names = [(who, measure) for who in (MAP, *BASELINES) for measure in MEASURES]
+    columns = {f"{who} {measure}": column(who, measure) for who, measure in names}
+    for who, measure in names[len(MEASURES) :]:
+        columns[f"gain {who} {measure}"] = column(MAP, measure) - column(who, measure)
+    found = mean_estimates([film.patient_id for film in films], columns)
+    return {
+        "n": len(films),
+        "patients": len({film.patient_id for film in films}),
+        "empty": sum(film.empty for film in films),
+        "scores": {who: {m: found[f"{who} {m}"].model_dump() for m in MEASURES} for who in (MAP, *BASELINES)},
+        "gains": {who: {m: found[f"gain {who} {m}"].model_dump() for m in MEASURES} for who in BASELINES},
+    }
+
+
+def _by_size(films: Sequence[LocalisedFilm]) -> dict[str, Any]:
+    in_mm2 = all(film.area_mm2 is not None for film in films)
+    areas = np.array([film.area_mm2 if in_mm2 else film.area_pixels for film in films], dtype=np.float64)
+    limits = np.quantile(areas, [1 / 3, 2 / 3])
+    found: dict[str, Any] = {"unit": "mm2" if in_mm2 else "pixels", "limits": limits.tolist(), "groups": {}}
+    if len(films) >= LEAST_FOR_SIZES:
+        third = np.searchsorted(limits, areas, side="left")
+        for number, name in enumerate(SIZES):
+            group = [film for film, which in zip(films, third, strict=True) if which == number]
+            if group:
+                found["groups"][name] = _group(group)
+    return found
+
+
+def _words(whole: Mapping[str, Any]) -> list[str]:
+    hit = whole["scores"][MAP]["pointing"]
+    best = max(BASELINES, key=lambda name: whole["scores"][name]["pointing"]["value"])
+    words = [
+        f"The highest point of the map lies in the lesion or within one cell of it in {hit['value']:.0%} of {whole['n']} films "
+        f"of {whole['patients']} patients{_range(hit)}; that of the best map that needs no model "
+        f"({BASELINES[best].lower()}) in {whole['scores'][best]['pointing']['value']:.0%}."
+    ]
+    for measure, what in (("pointing", "By where it points"), ("iou_matched", "By its overlap at the lesion's area")):
+        lows = [whole["gains"][name][measure]["ci_low"] for name in BASELINES]
+        if all(low is not None and low > 0 for low in lows):
+            words.append(f"{what}, the map is better than each of the maps that need no model.")
+        else:
+            words.append(f"{what}, the map is not shown to be better than each of the maps that need no model.")
+    if whole["empty"]:
+        words.append(f"{whole['empty']} map(s) show no positive evidence; they count as misses.")
+    return words
+
+
+def _range(metric: Mapping[str, Any]) -> str:
+    if metric["ci_low"] is None:
+        return ""
+    return f" (95 % interval {metric['ci_low']:.0%} to {metric['ci_high']:.0%})"
