@@ -27,7 +27,7 @@ from mammo_core.analysis.bootstrap import Weights, jackknife, replicate
 from mammo_core.analysis.calibration import SCHEME, SHARED_TRUTH, calibration_errors
 from mammo_core.analysis.estimates import estimate
 from mammo_core.analysis.formulas import Floats, Labels
-from mammo_core.analysis.operating_points import proportion
+from mammo_core.analysis.operating_points import patients_among, proportion
 from mammo_core.analysis.predictions import Cases, cases_of, ensemble_predictions
 from mammo_core.runs.schema import MetricsFile, MetricValue
 
@@ -274,17 +274,13 @@ def _class_values(k: int, cases: Cases, confusion: Floats, resampled: Resampled)
     name = cases.class_names[k]
     return {
         "n": int(is_class.sum()),
-        "patients": _n_patients(cases, is_class),
+        "patients": patients_among(cases.patients, is_class),
         "sensitivity": proportion(cases.patients, called, is_class, "no films of this class"),
         "specificity": proportion(cases.patients, ~called, ~is_class, "no films of other classes"),
         "ppv": proportion(cases.patients, is_class, called, "this class was never predicted"),
         "f1": _metric_value(f"f1:{name}", resampled),
         "auc": _metric_value(f"auc:{name}", resampled),
     }
-
-
-def _n_patients(cases: Cases, among: npt.NDArray[np.bool_]) -> int:
-    return len({patient for patient, counted in zip(cases.patients, among, strict=True) if counted})
 
 
 # ---- one epoch ------------------------------------------------------------------------------------------------------------

@@ -48,14 +48,7 @@ def _in_order(one: Cases, other: Cases, a: Resampled, b: Resampled) -> Cases:
         return other
     place = {film: index for index, film in enumerate(b.film_order)}
     order = np.array([place[film] for film in a.film_order], dtype=np.intp)
-    return Cases(
-        other.labels[order],
-        other.predicted[order],
-        other.probabilities[order],
-        tuple(other.patients[index] for index in order),
-        other.class_names,
-        other.ordinal,
-    )
+    return other.take(order)
 
 
 def _delong(one: Cases, other: Cases, independent: bool) -> Iterator[dict[str, Any]]:

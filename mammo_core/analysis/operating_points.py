@@ -90,7 +90,7 @@ def apply_threshold(answers: Answers, threshold: float, prevalence: float | None
     called, truth = answers.scores >= threshold, answers.positive
     cells = [int((a & b).sum()) for a, b in ((called, truth), (called, ~truth), (~called, truth), (~called, ~truth))]
     hits, alarms, missed, cleared = cells
-    n_yes, n_no = _patients(answers, truth), _patients(answers, ~truth)
+    n_yes, n_no = patients_among(answers.patients, truth), patients_among(answers.patients, ~truth)
     share = float(truth.mean()) if len(truth) else math.nan
     stated = share if prevalence is None else prevalence
     sensitivity = proportion(answers.patients, called, truth, "no positive cases")
@@ -127,8 +127,9 @@ def edge_words(point: OperatingPoint, units: str = "cases") -> str:
     return " ".join(told)
 
 
-def _patients(answers: Answers, among: Yes) -> int:
-    return len({patient for patient, counted in zip(answers.patients, among, strict=True) if counted})
+def patients_among(patients: Sequence[str], among: Yes) -> int:
+    """How many people the cases that count belong to."""
+    return len({patient for patient, counted in zip(patients, among, strict=True) if counted})
 
 
 def proportion(patients: Sequence[str], success: Yes, among: Yes, why: str) -> MetricValue:
@@ -144,7 +145,7 @@ def proportion(patients: Sequence[str], success: Yes, among: Yes, why: str) -> M
         Why there is no share where there are no such cases.
     """
     part, whole = int((success & among).sum()), int(among.sum())
-    n = len({patient for patient, counted in zip(patients, among, strict=True) if counted})
+    n = patients_among(patients, among)
     interval = wilson_interval(part, whole, n)
     if interval is None:
         return MetricValue(value=None, method=f"undefined: {why}")

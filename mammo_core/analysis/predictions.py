@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,16 @@ class Cases:
     def occurring(self) -> npt.NDArray[np.bool_]:
         """Which classes have at least one film, shape ``(K,)``."""
         return np.bincount(self.labels, minlength=len(self.class_names)) > 0
+
+    def take(self, order: npt.NDArray[np.intp]) -> Cases:
+        """These films in this order; films that it does not name are left out."""
+        return replace(
+            self,
+            labels=self.labels[order],
+            predicted=self.predicted[order],
+            probabilities=self.probabilities[order],
+            patients=tuple(self.patients[index] for index in order),
+        )
 
     @property
     def upper_half(self) -> tuple[str, ...]:

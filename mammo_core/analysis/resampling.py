@@ -69,16 +69,21 @@ def resample_passes(passes: Sequence[Repetition], class_names: Sequence[str], re
     """:func:`resample` for passes at hand, for example those at one centre."""
     joined = [pd.concat(one.tables, ignore_index=True) for one in passes]
     first = joined[0]
-    parts = [_parts(first, one, class_names) for one in passes]
     cases = [
         cases_of(aligned_with(first, table, one.label), class_names, False) for table, one in zip(joined, passes, strict=True)
     ]
     patients = cases[0].patients
+    place = {film: index for index, film in enumerate(first["image_id"])}
+    folds_of = [[np.array([place[film] for film in table["image_id"]], dtype=np.intp) for table in one.tables] for one in passes]
+    models = [
+        [(one.take(films), films) for films in folds] if len(folds) > 1 else [(one, slice(None))]
+        for one, folds in zip(cases, folds_of, strict=True)
+    ]
 
     def statistics(weights: Weights) -> dict[str, Floats]:
         found: dict[str, Floats] = {}
-        for row, folds in enumerate(parts):
-            of_folds = [_headline(fold, Weights(weights.counts, weights.patient_of[films])) for fold, films in folds]
+        for row, folds in enumerate(models):
+            of_folds = [_headline(fold, _on(weights, films)) for fold, films in folds]
             found |= {f"{row}:{name}": np.mean([one[name] for one in of_folds], axis=0) for name in of_folds[0]}
         return found
 
@@ -97,15 +102,9 @@ def resample_passes(passes: Sequence[Repetition], class_names: Sequence[str], re
     )
 
 
-def _parts(first: pd.DataFrame, one: Repetition, class_names: Sequence[str]) -> list[tuple[Cases, npt.NDArray[np.intp]]]:
-    """Each model's predictions with the places of its films in the common order."""
-    place = {film: index for index, film in enumerate(first["image_id"])}
-    found = []
-    for table in one.tables:
-        known = table[table["image_id"].isin(place)]
-        films = np.array([place[film] for film in known["image_id"]], dtype=np.intp)
-        found.append((cases_of(known, class_names, False), films))
-    return found
+def _on(weights: Weights, films: npt.NDArray[np.intp] | slice) -> Weights:
+    """The weights of some of the films; those of all of them are shared by all models, with what they have worked out."""
+    return weights if isinstance(films, slice) else Weights(weights.counts, weights.patient_of[films])
 
 
 def _headline(cases: Cases, weights: Weights) -> dict[str, Floats]:

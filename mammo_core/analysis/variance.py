@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,15 @@ class FinishedRun:
         """``epoch 4``, or ``epoch 3 (row 4)`` of an imported history."""
         return self.best_words or f"epoch {self.best_epoch}"
 
+    @cached_property
+    def part_sizes(self) -> Mapping[str, int]:
+        """Films of train, val and test in the run's own split; empty where it is not there. Read once, for all metrics."""
+        try:
+            parts = read_text_table(self.run.split_table)["split"].value_counts()
+        except (FileNotFoundError, KeyError, MammoError):
+            return {}
+        return {str(part): int(films) for part, films in parts.items()}
+
 
 def finished_runs(runs: Sequence[RunDir]) -> tuple[list[FinishedRun], list[dict[str, str]]]:
     """Split runs into those that finished and those left out, each with its reason (``{"run", "reason"}``).
@@ -203,7 +213,10 @@ def _imported(run: RunDir) -> FinishedRun:
     best = best_epoch(records) or _most_accurate(records)
     if best is None:
         raise MammoError("imported, but its history holds neither a validation loss nor a validation accuracy")
-    found, words = _evaluation_of_the_other_tool(run), epoch_word(best)
+    record = read_json(run.import_file)  # a damaged one leaves the run out: nobody knows whose numbers these are
+    known = record.get("known") if isinstance(record, dict) else None
+    stated = known if isinstance(known, dict) else {}
+    found, words = _stated_metrics(stated.get("metrics")), epoch_word(best)
     how = (
         "as the other tool's own evaluation says, at an epoch that it does not name; no interval, since there are no predictions"
     )
@@ -214,22 +227,12 @@ def _imported(run: RunDir) -> FinishedRun:
     if best.val_loss is not None:
         metrics["val_loss"] = MetricValue(value=best.val_loss, method=f"lowest of the history, {words}")
     counted = (best.epoch, len(records), metrics, best.val_loss, None)
-    return FinishedRun(run, run.config(), *counted, imported=True, seed=_seed_of_the_other_tool(run), best_words=words)
+    seed = stated.get("seed")
+    seed = seed if isinstance(seed, int) else None
+    return FinishedRun(run, run.config(), *counted, imported=True, seed=seed, best_words=words)
 
 
-def _known_of_the_other_tool(run: RunDir) -> dict[str, Any]:
-    record = read_json(run.import_file)
-    known = record.get("known") if isinstance(record, dict) else None
-    return known if isinstance(known, dict) else {}
-
-
-def _seed_of_the_other_tool(run: RunDir) -> int | None:
-    seed = _known_of_the_other_tool(run).get("seed")
-    return seed if isinstance(seed, int) else None
-
-
-def _evaluation_of_the_other_tool(run: RunDir) -> dict[str, float]:
-    metrics = _known_of_the_other_tool(run).get("metrics")
+def _stated_metrics(metrics: object) -> dict[str, float]:
     if not isinstance(metrics, dict):
         return {}
     return {name: float(value) for name, value in metrics.items() if name in IMPORTED_METRICS and isinstance(value, int | float)}
@@ -257,6 +260,7 @@ def summarise_experiment(runs: Sequence[RunDir]) -> dict[str, Any]:
         "class_names": list(kept[0].config.class_names) if kept else [],
         "kind": ("seeds and folds" if len(seeds) > 1 else "folds") if folds else "seeds",
         "n": len(kept),
+        "imported": any(finished.imported for finished in kept),
         "seeds": sorted(seed for seed in seeds if seed is not None),
         "folds": sorted(fold for fold in folds if fold is not None),
         "runs": [_run_entry(finished, names) for finished in kept],
@@ -294,6 +298,7 @@ def _run_entry(finished: FinishedRun, names: Sequence[str]) -> dict[str, Any]:
         "seed": finished.seed,
         "fold": finished.config.fold,
         "best_epoch": finished.best_epoch,
+        "best_epoch_words": finished.best_text.removeprefix("epoch "),
         "epochs_run": finished.epochs_run,
         "stop_reason": finished.stop_reason,
         "val_loss": finished.val_loss,
@@ -343,14 +348,8 @@ def metric_spread(
 
 def judged_to_learnt(kept: Sequence[FinishedRun], on: str = "val") -> float | None:
     """Films that a run is judged on over films that it learns from, the mean over runs; ``None`` where not recorded."""
-    ratios = []
-    for finished in kept:
-        try:
-            parts = read_text_table(finished.run.split_table)["split"].value_counts()
-        except (FileNotFoundError, KeyError, MammoError):
-            continue
-        if parts.get("train", 0):
-            ratios.append(float(parts.get(on, 0) / parts["train"]))
+    sizes = [finished.part_sizes for finished in kept]
+    ratios = [parts.get(on, 0) / parts["train"] for parts in sizes if parts.get("train")]
     return sum(ratios) / len(ratios) if ratios else None
 
 

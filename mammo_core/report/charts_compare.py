@@ -11,15 +11,14 @@ import pandas as pd
 
 from mammo_core.analysis.answers import metric_title
 from mammo_core.analysis.variance import describe, mean_curve
-from mammo_core.report.panels import Panel, Series, end_names, hover, names_above, value_range
+from mammo_core.report.hover import hover
+from mammo_core.report.line_names import NARROW, end_names, names_above
+from mammo_core.report.panels import Panel, Series, value_range
 from mammo_core.report.spec import Chart, Spec, at, by_series, category, layered, number, records, rows, tooltip
 from mammo_core.report.theme import DASHES, run_colours
 from mammo_core.runs.schema import HEADLINE_METRICS
 
 Frames = Mapping[str, pd.DataFrame]
-
-NARROW = 260
-"""Below this width of a plot (a single column) names stand above what they name; beside it they would leave no plot."""
 
 
 @dataclass(frozen=True, kw_only=True)

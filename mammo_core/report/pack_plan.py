@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mammo_core.analysis.variance import finished_runs
+from mammo_core.analysis.variance import finished_runs, summarise_experiment
 from mammo_core.errors import MammoError
 from mammo_core.report import pack_figures as figures
 from mammo_core.report import reproduce
@@ -22,7 +22,6 @@ from mammo_core.report.figures import FORMATS, FigureSize, Format
 from mammo_core.report.model_card import model_card_of
 from mammo_core.report.pack_figures import Figure
 from mammo_core.report.pack_tables import class_tables, comparison_tables, seed_tables
-from mammo_core.report.pack_words import honest_summary
 from mammo_core.report.run_facts import Ask, Known, RunFacts
 from mammo_core.report.tables import safe_csv
 from mammo_core.runs.run_dir import RunDir
@@ -223,7 +222,7 @@ def _plan_seeds(plan: PackPlan, runs: Sequence[RunDir], stem: str) -> None:
 
 
 def _values(runs: Sequence[RunDir]) -> dict[str, list[float | None]]:
-    summary = honest_summary(runs)
+    summary = summarise_experiment(runs)
     return {name: [entry["metrics"][name] for entry in summary["runs"]] for name in summary["metrics"]}
 
 

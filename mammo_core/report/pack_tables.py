@@ -10,8 +10,16 @@ from typing import Any
 import pandas as pd
 
 from mammo_core.analysis.metrics import TITLES
-from mammo_core.analysis.variance import SD_DEFINITION, FinishedRun, describe, finished_runs, metric_names, metric_spread
-from mammo_core.report.pack_words import honest_summary, imported_note, interval_words
+from mammo_core.analysis.variance import (
+    SD_DEFINITION,
+    FinishedRun,
+    describe,
+    finished_runs,
+    metric_names,
+    metric_spread,
+    summarise_experiment,
+)
+from mammo_core.report.pack_words import imported_note, interval_words
 from mammo_core.report.run_facts import NOT_RECORDED, PARTS, RunFacts
 from mammo_core.report.tables import safe_csv, seed_caption, seed_numbers, seed_table, to_latex, to_markdown
 from mammo_core.runs.run_dir import RunDir
@@ -32,7 +40,7 @@ class Tables:
 
 def seed_tables(runs: Sequence[RunDir]) -> Tables:
     """Every finished run with its validation metrics, then mean and SD."""
-    summary = honest_summary(runs)
+    summary = summarise_experiment(runs)
     table = seed_table(summary)
     caption = f"{seed_caption(summary)} {_means(bool(summary['folds']))}{imported_note(runs)}"
     warnings = "".join(f"- {warning}\n" for warning in summary["warnings"])

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mammo_core.analysis.metrics import TITLES
-from mammo_core.analysis.variance import Spread, summarise_experiment
+from mammo_core.analysis.variance import Spread
 from mammo_core.report.privacy import cleaned
 from mammo_core.report.run_facts import NOT_RECORDED, RunFacts
-from mammo_core.runs.history import epoch_word
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import MetricValue
 
@@ -100,23 +99,3 @@ def imported_note(runs: Sequence[RunDir]) -> str:
         f" {which} trained by another tool: the numbers are as its files give them; films and settings are {NOT_RECORDED}, and "
         "seeds where its files do not name them."
     )
-
-
-def honest_summary(runs: Sequence[RunDir]) -> dict[str, Any]:
-    """``summarise_experiment`` without the seeds that a config only assumes: those of imported runs are ``None``."""
-    summary = summarise_experiment(runs)
-    by_name = {run.name: RunFacts(run) for run in runs}
-    imported = any(facts.is_imported for facts in by_name.values())
-    entries = []
-    for entry in summary["runs"]:
-        facts = by_name[entry["run"]]
-        words = best_epoch_words(facts.run, entry["best_epoch"]) if facts.is_imported else str(entry["best_epoch"])
-        entries.append(entry | {"seed": facts.seed, "best_epoch_words": words})
-    seeds = sorted({entry["seed"] for entry in entries if entry["seed"] is not None})
-    return summary | {"runs": entries, "seeds": seeds, "imported": imported}
-
-
-def best_epoch_words(run: RunDir, epoch: int) -> str:
-    """``12``, or ``3 (row 4)`` where another tool counts otherwise than by rows."""
-    record = next((record for record in run.history() if record.epoch == epoch), None)
-    return str(epoch) if record is None else epoch_word(record).removeprefix("epoch ")

@@ -104,8 +104,13 @@ class RunFacts:
         history = self.run.history()
         return diagnose(history, context_of_run(self.run)).to_json() if history else None
 
+    @cached_property
+    def _metrics(self) -> Mapping[str, MetricsFile | None]:
+        return {on: self.run.metrics(on) for on in PARTS}
+
     def metrics(self, on: str) -> MetricsFile | None:
-        return self.run.metrics(on)
+        """Of ``val`` or ``test``; read once, for every table and checklist."""
+        return self._metrics[on]
 
     @cached_property
     def predictions(self) -> Mapping[str, pd.DataFrame]:
@@ -215,7 +220,7 @@ class RunFacts:
     @cached_property
     def import_record(self) -> dict[str, Any]:
         """``import.json``: source, repairs, and what the other tool's files say; empty for a run of this app."""
-        return read_mapping(self.run, self.run.import_file)
+        return self.run.import_record()
 
     @cached_property
     def stated(self) -> dict[str, Any]:

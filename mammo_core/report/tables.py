@@ -107,7 +107,7 @@ def seed_table(summary: Mapping[str, Any], metrics: Sequence[str] = HEADLINE_MET
         row["Seed"] = NOT_RECORDED if run["seed"] is None else str(run["seed"])
         if has_folds:
             row["Fold"] = "" if run["fold"] is None else str(run["fold"])
-        row["Best epoch"] = str(run.get("best_epoch_words", run["best_epoch"]))
+        row["Best epoch"] = run["best_epoch_words"]
         rows.append(row | {TITLES.get(name, name): _number(run["metrics"][name], digits) for name in shown})
     if summary["runs"]:
         last = dict.fromkeys(rows[0], "") | {next(iter(rows[0])): "Mean ± SD"}

@@ -126,6 +126,14 @@ class RunDir:
         """Stands only in runs that another tool trained: source, repairs, and what its files say of the run."""
         return self.path / "import.json"
 
+    def import_record(self) -> dict[str, Any]:
+        """``import.json``; empty for a run of this app, and where it is damaged: then only less is known."""
+        try:
+            record = read_json(self.import_file)
+        except (FileNotFoundError, CorruptRunFile):
+            return {}
+        return record if isinstance(record, dict) else {}
+
     @property
     def lock_file(self) -> Path:
         return self.path / ".run.lock"

@@ -11,6 +11,7 @@ from typing import Any
 from mammo_core.data.manifest import load_dataset
 from mammo_core.data.splits import SplitPlan, save_split, split_dataset
 from mammo_core.errors import RunBusy, RunNotFound
+from mammo_core.report.comparison_tables import number
 from mammo_core.runs.run_dir import RunDir, experiment_runs, find_run
 from mammo_core.runs.schema import MetricsFile
 from mammo_core.settings import Workspace
@@ -45,8 +46,8 @@ def train_experiment(workspace: Workspace, plan: LaunchPlan, cv_folds: int | Non
     plan = replace(plan, splits=[*plan.splits, *_fold_split(workspace, plan, cv_folds)])
     runs = [create_run(workspace, planned, plan.override_reason) for planned in plan_runs(workspace, plan)]
     codes = []
-    for number, run in enumerate(runs, start=1):
-        log.info("Run %d of %d: %s", number, len(runs), run.id)
+    for place, run in enumerate(runs, start=1):
+        log.info("Run %d of %d: %s", place, len(runs), run.id)
         codes.append(train(workspace, run))
         if codes[-1] == STOPPED:
             break
@@ -89,15 +90,15 @@ def comparison_lines(result: Mapping[str, Any]) -> list[str]:
     for group in result["groups"]:
         lines.append(f"{group['name']}: n = {group['n']} runs")
         for metric, found in group["metrics"].items():
-            spread = "" if found["sd"] is None else f" ± {number_text(found['sd'])} (SD n-1)"
-            lines.append(f"  {metric}: {number_text(found['mean'])}{spread}{_intervals(found)}")
+            spread = "" if found["sd"] is None else f" ± {number(found['sd'])} (SD n-1)"
+            lines.append(f"  {metric}: {number(found['mean'])}{spread}{_intervals(found)}")
     return [*lines, *(f"Warning: {warning}" for warning in result["warnings"])]
 
 
 def _intervals(found: Mapping[str, Any]) -> str:
     """The t interval over runs, and the one over runs and patients where there is one."""
     parts = [("mean of runs", found), ("runs and patients", found["films"] or {"ci_low": None, "ci_high": None})]
-    shown = [f"{what} {number_text(p['ci_low'])} to {number_text(p['ci_high'])}" for what, p in parts if p["ci_low"] is not None]
+    shown = [f"{what} {number(p['ci_low'])} to {number(p['ci_high'])}" for what, p in parts if p["ci_low"] is not None]
     return f", 95 %: {'; '.join(shown)}" if shown else ""
 
 
@@ -105,10 +106,6 @@ def metric_rows(metrics: MetricsFile) -> list[tuple[str, str, str, str]]:
     """Metric, value, 95 % interval and method, for a terminal table."""
     rows = []
     for name, found in metrics.metrics.items():
-        interval = "" if found.ci_low is None else f"{number_text(found.ci_low)} to {number_text(found.ci_high)}"
-        rows.append((name, number_text(found.value), interval, found.method))
+        interval = "" if found.ci_low is None else f"{number(found.ci_low)} to {number(found.ci_high)}"
+        rows.append((name, number(found.value), interval, found.method))
     return rows
-
-
-def number_text(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +66,7 @@ def _run_through_app() -> None:
         st.rerun()
 
 
+@functools.cache
 def page_icon() -> Image.Image:
     """The icon of the browser tab, drawn here: a falling curve on training blue, 64 x 64 pixels.
 

@@ -5,19 +5,15 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from mammo_core.errors import CorruptRunFile
 from mammo_core.report.charts import HistoryView, history_chart
 from mammo_core.report.charts_history import PAGE_HEIGHT, lowest_epoch
 from mammo_core.report.history_events import ending_events, rate_events
 from mammo_core.report.spec import Chart
 from mammo_core.report.verdict_tables import how_sure
 from mammo_core.report.x_axis import why_no_time
-from mammo_core.runs.importers.imported_runs import IMPORT_FILE
 from mammo_core.runs.listing import RunCard, list_cards
-from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import LIVE_STATES, RESUMABLE_STATES
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_json
 from mammo_core.workflows.queue_view import run_progress, seconds_left
 from pages.shared.figures import PLOT_WIDTH, download_figure, show_zoomable_chart
 from pages.shared.frame import POLL_SECONDS, current_workspace, errors_in_words, plain
@@ -36,7 +32,7 @@ def is_followed(card: RunCard) -> bool:
 
 def history_figure(card: RunCard, frame: pd.DataFrame, look: Look, width: int, *, on_screen: bool) -> Chart:
     """The figure as chosen; what is exported is never smoothed."""
-    record = import_record(card.run)
+    record = card.run.import_record()
     stop_reason = card.status.stop_reason if card.status else None
     ending = () if record else ending_events(frame, card.state, stop_reason)
     view = HistoryView(
@@ -59,22 +55,13 @@ def history_figure(card: RunCard, frame: pd.DataFrame, look: Look, width: int, *
     return history_chart(frame, view)
 
 
-def import_record(run: RunDir) -> dict[str, object]:
-    """What an import noted of the file; empty for a run of this app."""
-    try:
-        record = read_json(run.path / IMPORT_FILE)
-    except (FileNotFoundError, CorruptRunFile):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
 def show_run(workspace: Workspace, card: RunCard, look: Look) -> None:
     """Name, state and buttons; below them what moves; then downloads, numbers and housekeeping."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(plain(card.id), width="stretch")
         _buttons(workspace, card)
         place = st.container(width="content")
-    record = import_record(card.run)
+    record = card.run.import_record()
     st.caption(plain(f"Imported from {record.get('file')} ({record.get('source')})") if record else run_line(card))
     if card.problem:
         st.error(plain(card.problem), icon=":material/error:")
@@ -155,7 +142,7 @@ def _downloads(card: RunCard, frame: pd.DataFrame, look: Look) -> None:
 
 
 def _how_it_was_read(card: RunCard) -> None:
-    record = import_record(card.run)
+    record = card.run.import_record()
     if record:
         with st.expander("How the file was read", icon=":material/description:"):
             facts = record.get("facts")

@@ -160,7 +160,7 @@ def context_of_run(run: RunDir) -> Context:
 
     Missing or damaged files only mean that less is known.
     """
-    imported = _json(run, "import.json")
+    imported = run.import_record()
     if imported:
         return _imported_context(imported)
     status = _quiet(run.status)

@@ -17,8 +17,6 @@ from mammo_core.runs.schema import Status
 from mammo_core.settings import Workspace
 from mammo_core.storage import check_name, lock_of, write_json, write_table, write_yaml
 
-IMPORT_FILE = "import.json"
-"""Marks a run as imported: source format, repairs, and what the file itself says of the run."""
 MAX_RUNS = 200
 
 
@@ -48,7 +46,7 @@ def _write(folder: Path, history: ForeignHistory, file: str) -> RunDir:
     run.path.mkdir()
     write_json(run.history_file, [record.to_json() for record in history.records])
     write_table(run.training_log, history_frame(history.records))
-    write_json(run.path / IMPORT_FILE, _import_record(history, file))
+    write_json(run.import_file, _import_record(history, file))
     now = time.time()
     epochs = len(history.records)
     status = Status(
