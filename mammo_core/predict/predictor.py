@@ -21,8 +21,8 @@ from mammo_core.data.film import Film
 from mammo_core.data.preprocess import PreparedFilm, prepare
 from mammo_core.data.sandbox import DecodePool, Job
 from mammo_core.errors import ConfigError, DataError, FilmUnreadable, MammoError
-from mammo_core.explain.gradcam import CamMap, MapAlarms, alarms, cell_pixels, explain, to_film
 from mammo_core.predict.ensemble import combine, combine_unfamiliar
+from mammo_core.predict.explaining import Explanation, explain_film
 from mammo_core.predict.members import Member, check_alike, load_member, origin_of, training_films
 from mammo_core.predict.unfamiliar import Unfamiliar
 from mammo_core.runs.run_dir import RunDir, find_run
@@ -59,29 +59,6 @@ class Prediction:
     """Of each run: architecture, epoch, data set, split hash, training films and patients, date."""
     made_at: str
     """Local date and time, ISO 8601 without zone."""
-
-
-@dataclass(frozen=True, eq=False)
-class Explanation:
-    """What influenced one class's score on one film, over all runs."""
-
-    map: npt.NDArray[np.float32]
-    """``(H, W)`` in [0, 1] on the film as it was read: the mean of the runs' relative maps."""
-    cams: tuple[CamMap, ...]
-    """One for each run, on its canvas."""
-    alarms: MapAlarms
-    """Mean over the runs."""
-    statement: str
-    cell_mm: tuple[float, float] | None
-    """Height and width of one cell of the first run's map in the breast; ``None`` where the file states no spacing."""
-
-    @property
-    def empty(self) -> bool:
-        return all(cam.empty for cam in self.cams)
-
-    @property
-    def class_name(self) -> str:
-        return self.cams[0].class_name
 
 
 class Predictor:
@@ -171,27 +148,8 @@ class Predictor:
         if class_name not in self.class_names:
             raise ConfigError(f"The model knows no class {class_name!r}; expected one of {', '.join(self.class_names)}.")
         prepared = self._prepared(film)
-        index = self.class_names.index(class_name)
-        cams, maps, found = [], [], []
         with self._lock:
-            for member in self.members:
-                view = prepared[member.checkpoint.config.image_size]
-                cam = explain(member.model, member.checkpoint.normalisation, view.pixels, index, method, class_name)
-                cams.append(cam)
-                maps.append(to_film(cam, view.geometry))
-                found.append(alarms(cam, view))
-        spacing = film.facts.pixel_spacing_mm
-        rows, columns = cell_pixels(cams[0], prepared[self.members[0].checkpoint.config.image_size].geometry)
-        cell_mm = (rows * spacing[0], columns * spacing[1]) if spacing else None
-        return Explanation(
-            map=np.mean(maps, axis=0, dtype=np.float32),
-            cams=tuple(cams),
-            alarms=MapAlarms(_mean([a.outside_breast for a in found]), _mean([a.on_border for a in found])),
-            statement=_statement(
-                cams, f"{cell_mm[0]:.0f} x {cell_mm[1]:.0f} mm" if cell_mm else f"{rows:.0f} x {columns:.0f} pixels"
-            ),
-            cell_mm=cell_mm,
-        )
+            return explain_film(self.members, prepared, film, class_name, method)
 
     def _prepared(self, film: Film) -> dict[tuple[int, int], PreparedFilm]:
         return {size: prepare(film, size) for size in {member.checkpoint.config.image_size for member in self.members}}
@@ -282,17 +240,3 @@ def as_row(image: str, result: Prediction | MammoError, runs: Sequence[str]) -> 
         "runs": list(runs),
         "error": str(result),
     }
-
-
-def _statement(cams: Sequence[CamMap], cell_size: str) -> str:
-    shown = [cam for cam in cams if not cam.empty]
-    if not shown:
-        return cams[0].statement
-    without = f"; to {len(cams) - len(shown)} of them there is no positive evidence" if len(shown) < len(cams) else ""
-    joint = f" Mean of {len(cams)} runs{without}." if len(cams) > 1 else ""
-    return f"{shown[0].statement} A cell covers about {cell_size} of the film.{joint}"
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None

@@ -27,7 +27,8 @@ from reportlab.platypus import Image as Picture
 
 from mammo_core.data.film import Film
 from mammo_core.explain.rendering import OverlayStyle, Panel, png_bytes, side_by_side
-from mammo_core.predict.predictor import Explanation, Prediction
+from mammo_core.predict.explaining import Explanation
+from mammo_core.predict.predictor import Prediction
 from mammo_core.settings import RESEARCH_ONLY
 
 SCORE_NOTE = "Scores are softmax outputs, not the probability of a disease."

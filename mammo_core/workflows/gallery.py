@@ -15,7 +15,8 @@ from mammo_core.data.manifest import Dataset, load_dataset
 from mammo_core.errors import ConfigError, DataError, MammoError
 from mammo_core.explain.methods import MEANING, METHOD_TITLES
 from mammo_core.explain.rendering import Panel, Rgb, contact_sheet, png_bytes, reduced, side_by_side
-from mammo_core.predict.predictor import Explanation, Predictor
+from mammo_core.predict.explaining import Explanation
+from mammo_core.predict.predictor import Predictor
 from mammo_core.predict.result_files import map_facts
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.settings import RESEARCH_ONLY, Workspace

@@ -13,7 +13,7 @@ from pages.shared.viewer import Look, film_viewer
 
 if TYPE_CHECKING:
     from mammo_core.data.film import Film
-    from mammo_core.predict.predictor import Explanation
+    from mammo_core.predict.explaining import Explanation
 
 
 def film_and_map(film: Film, explanation: Explanation, key: str) -> None:

@@ -16,7 +16,8 @@ from mammo_core.settings import Workspace, open_workspace
 from pages.shared.run_files import Stamp, stamp
 
 if TYPE_CHECKING:
-    from mammo_core.predict.predictor import Explanation, Predictor
+    from mammo_core.predict.explaining import Explanation
+    from mammo_core.predict.predictor import Predictor
 
 MODELS_KEPT, FILMS_KEPT, MAPS_KEPT = 2, 3, 3
 """A film of 14 million pixels takes 56 MB, and so does its map."""

@@ -12,7 +12,8 @@ from pages.shared.figures import show_chart
 from pages.shared.frame import plain
 
 if TYPE_CHECKING:
-    from mammo_core.predict.predictor import Explanation, Prediction
+    from mammo_core.predict.explaining import Explanation
+    from mammo_core.predict.predictor import Prediction
     from mammo_core.predict.unfamiliar import Unfamiliar
 
 PICTURE_HEIGHT = 1600
