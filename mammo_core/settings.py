@@ -37,6 +37,11 @@ class Workspace:
         return self.home / "imported"
 
     @property
+    def models(self) -> Path:
+        """Models that were kept under a name or imported, one file each."""
+        return self.home / "models"
+
+    @property
     def cache(self) -> Path:
         return self.home / "cache"
 

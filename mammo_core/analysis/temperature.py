@@ -14,6 +14,8 @@ from mammo_core.analysis.predictions import PROBABILITY_PREFIX, cases_of
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Range searched; a fit that ends at one of its ends is no fit but separable or hopeless data."""
+FLAT = 1e-9
+"""Nats of log loss that are rounding."""
 SMALLEST = 1e-12
 """Floor under a probability before its logarithm is taken."""
 
@@ -70,7 +72,8 @@ def fit_temperature(table: pd.DataFrame, class_names: Sequence[str]) -> Temperat
         patients=len(set(cases.patients)),
         log_loss_before=loss(0.0),
         log_loss_after=loss(best),
-        at_limit=min(best - low, high - best) < 1e-3,
+        # a loss that is as small at an end is flat up to there, and the search stops anywhere on it
+        at_limit=min(loss(low), loss(high)) <= loss(best) + FLAT,
     )
 
 
@@ -83,10 +86,16 @@ def apply_temperature(table: pd.DataFrame, class_names: Sequence[str], temperatu
         As ``cases_of``.
     """
     cases = cases_of(table, class_names, ordinal=False)
-    logits = np.log(np.clip(cases.probabilities, SMALLEST, None)) / temperature
-    grown = np.exp(logits - logits.max(axis=1, keepdims=True))
-    scaled = grown / grown.sum(axis=1, keepdims=True)
+    scaled = scale(cases.probabilities, temperature)
     return table.assign(**{f"{PROBABILITY_PREFIX}{name}": scaled[:, k] for k, name in enumerate(class_names)})
+
+
+def scale(probabilities: Floats, temperature: float) -> Floats:
+    """``p ** (1 / temperature)``, rows scaled to sum 1; ``(n, K)`` in and out."""
+    logits = np.log(np.clip(probabilities, SMALLEST, None)) / temperature
+    grown = np.exp(logits - logits.max(axis=1, keepdims=True))
+    scaled: Floats = grown / grown.sum(axis=1, keepdims=True)
+    return scaled
 
 
 def _log_loss(logits: Floats, labels: Labels) -> float:

@@ -45,10 +45,16 @@ def combine(per_run: Mapping[str, Mapping[str, float]]) -> Opinion:
     return Opinion(
         probabilities={name: float(value) for name, value in zip(names, mean, strict=True)},
         predicted=names[winner],
-        spread=float(table[:, winner].std(ddof=1)) if len(table) > 1 else None,
+        spread=spread_over_runs(per_run, names[winner]),
         agreement=_in_words(votes) if len(votes) > 1 else "",
         is_unanimous=len(set(votes)) == 1,
     )
+
+
+def spread_over_runs(per_run: Mapping[str, Mapping[str, float]], class_name: str) -> float | None:
+    """SD (n-1) of one class's probability over the runs; ``None`` for one run."""
+    values = [row[class_name] for row in per_run.values()]
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _in_words(votes: Sequence[str]) -> str:

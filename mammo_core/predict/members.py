@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
+from mammo_core.analysis.backing import Backing, no_backing
+from mammo_core.analysis.backing_fit import backing_of
 from mammo_core.data.manifest import load_dataset
 from mammo_core.data.preprocess import PREPROCESSING_VERSION
 from mammo_core.errors import CheckpointMismatch, MammoError
@@ -21,13 +25,18 @@ from mammo_core.training.checkpoint import Checkpoint, load_checkpoint
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One run of a predictor."""
+    """One trained network of a predictor."""
 
-    run: RunDir
+    id: str
+    """``<experiment>/<run>``."""
     checkpoint: Checkpoint
     model: nn.Module
     guard: FeatureGuard | str
     """Or the sentence that says why there is none."""
+    weights_sha256: str
+    """Of the weights, names and values: the same wherever they are kept."""
+    run: RunDir | None
+    """``None`` for a model that was read from a file."""
 
 
 def load_member(run: RunDir, device: torch.device) -> Member:
@@ -38,16 +47,28 @@ def load_member(run: RunDir, device: torch.device) -> Member:
     CheckpointMismatch
         It is missing or broken, names no classes, or was trained with another preprocessing.
     """
-    checkpoint = load_checkpoint(run.best_model)
+    return member_of(run.id, load_checkpoint(run.best_model), load_guard(run), device, run)
+
+
+def member_of(
+    name: str, checkpoint: Checkpoint, guard: FeatureGuard | str, device: torch.device, run: RunDir | None = None
+) -> Member:
+    """A network ready to answer, in eval mode and frozen; ``CheckpointMismatch`` as :func:`load_member`."""
     if checkpoint.preprocessing_version != PREPROCESSING_VERSION:
         raise CheckpointMismatch(
-            f"{run.id} was trained on films prepared by version {checkpoint.preprocessing_version}, and this program prepares "
+            f"{name} was trained on films prepared by version {checkpoint.preprocessing_version}, and this program prepares "
             f"them by version {PREPROCESSING_VERSION}; expected the same. Train it again, or use the MammoTrace it was made with."
         )
     if not checkpoint.class_names:
-        raise CheckpointMismatch(f"The checkpoint of {run.id} names no classes, so its scores have no meaning. Use another run.")
+        raise CheckpointMismatch(f"The checkpoint of {name} names no classes, so its scores have no meaning. Use another run.")
     model = checkpoint.build_model().requires_grad_(False).to(device)
-    return Member(run, checkpoint, model, load_guard(run))
+    width = int(getattr(model, "head_hidden_size", 0) or model.num_features)  # type: ignore[arg-type]
+    if isinstance(guard, FeatureGuard) and guard.reference.shape[1] != width:
+        raise CheckpointMismatch(
+            f"{name} keeps {guard.reference.shape[1]} features of each validation film, but its network has {width}; expected as "
+            "many. The files do not belong together; use another run."
+        )
+    return Member(name, checkpoint, model, guard, weights_sha256(checkpoint), run)
 
 
 def check_alike(members: Sequence[Member]) -> None:
@@ -57,8 +78,8 @@ def check_alike(members: Sequence[Member]) -> None:
         other = member.checkpoint
         if (other.config.task, other.class_names) != (first.config.task, first.class_names):
             raise CheckpointMismatch(
-                f"{member.run.id} was trained for {other.config.task} ({', '.join(other.class_names)}), but "
-                f"{members[0].run.id} for {first.config.task} ({', '.join(first.class_names)}); expected runs of one task. "
+                f"{member.id} was trained for {other.config.task} ({', '.join(other.class_names)}), but "
+                f"{members[0].id} for {first.config.task} ({', '.join(first.class_names)}); expected runs of one task. "
                 "Predict with each of them apart."
             )
 
@@ -67,17 +88,50 @@ def training_films(workspace: Workspace, members: Sequence[Member]) -> dict[str,
     """Content hash -> runs that were trained on that film, as far as the data set is on this machine."""
     found: dict[str, list[str]] = {}
     for member in members:
+        if member.run is None:
+            continue  # its file names no training films
         try:
             hashes = load_dataset(workspace, member.checkpoint.config.dataset).pixel_hashes()
             split = read_text_table(member.run.split_table)
         except (MammoError, FileNotFoundError):
-            continue  # an imported model comes without its films
+            continue  # the data set is no longer on this machine
         for image_id in split.loc[split["split"] == "train", "image_id"]:
             if image_id in hashes:
-                found.setdefault(hashes[image_id], []).append(member.run.id)
+                found.setdefault(hashes[image_id], []).append(member.id)
     return found
 
 
-def origin_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a result says about the model: architecture, epoch, seed, run, data set, split hash, counts, date."""
-    return {"arch": checkpoint.config.arch, "epoch": checkpoint.epoch, "seed": checkpoint.config.seed, **checkpoint.origin}
+def weights_sha256(checkpoint: Checkpoint) -> str:
+    """SHA-256 over the tensors in the order of their names: name, shape, type and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(checkpoint.weights.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def backing_of_runs(workspace: Workspace, members: Sequence[Member]) -> Backing:
+    """What the runs' own validation films say of their scores, or the reason why nothing does."""
+    config = members[0].checkpoint.config
+    try:
+        tables = [member.run.predictions("val") for member in members if member.run is not None]
+        known = [table for table in tables if table is not None]
+        if len(known) < len(members):
+            return no_backing(f"{len(members) - len(known)} of {len(members)} runs keep no predictions on validation films")
+        return backing_of(known, config.class_names, config.ordinal, _manifest(workspace, config.dataset))
+    except MammoError as error:
+        return no_backing(str(error).rstrip("."))
+
+
+def _manifest(workspace: Workspace, dataset: str) -> pd.DataFrame | None:
+    try:
+        return load_dataset(workspace, dataset).manifest()
+    except MammoError:
+        return None  # thresholds are then known for single films only
+
+
+def origin_of(member: Member) -> dict[str, Any]:
+    """What a result says about the model: architecture, epoch, seed, run, data set, split hash, counts, date, weights."""
+    config, checkpoint = member.checkpoint.config, member.checkpoint
+    known = {"arch": config.arch, "epoch": checkpoint.epoch, "seed": config.seed, **checkpoint.origin}
+    return known | {"weights_sha256": member.weights_sha256}

@@ -8,22 +8,28 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from mammo_core.analysis.backing import Backing, no_backing
 from mammo_core.data.decode_worker import pixel_sha256
 from mammo_core.data.film import Film
 from mammo_core.data.preprocess import PreparedFilm, prepare
 from mammo_core.data.sandbox import DecodePool, Job
 from mammo_core.errors import ConfigError, DataError, FilmUnreadable, MammoError
-from mammo_core.predict.ensemble import combine, combine_unfamiliar
+from mammo_core.predict.ensemble import combine, combine_unfamiliar, spread_over_runs
 from mammo_core.predict.explaining import Explanation, explain_film
-from mammo_core.predict.members import Member, check_alike, load_member, origin_of, training_films
+from mammo_core.predict.members import Member, backing_of_runs, check_alike, load_member, origin_of, training_films
+from mammo_core.predict.model_file import load_model_file
+from mammo_core.predict.model_record import REFERENCE_PREFIX, model_path
 from mammo_core.predict.unfamiliar import Unfamiliar
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.settings import Workspace
@@ -32,6 +38,7 @@ from mammo_core.training.models import choose_device, features_and_logits, norma
 
 PHANTOM_VENDOR = "MammoTrace phantom"
 """Begins the manufacturer of the app's own synthetic films."""
+UNKNOWN = no_backing("nothing is known of its validation")
 ID_DIGITS = 12
 """Of a film's content hash, used in place of its name: one in 10^14 pairs of films shares them."""
 
@@ -44,8 +51,9 @@ class Prediction:
     """First digits of the SHA-256 of the film's display values."""
     predicted: str
     probabilities: dict[str, float]
-    """Mean over the runs, sums to 1."""
+    """Mean over the runs, after the temperature of ``backing``; sums to 1."""
     per_run: dict[str, dict[str, float]]
+    """Of each run, after the same temperature."""
     spread: float | None
     """SD (n-1) of the predicted class's probability over the runs; ``None`` for one run."""
     agreement: str
@@ -59,20 +67,32 @@ class Prediction:
     """Of each run: architecture, epoch, data set, split hash, training films and patients, date."""
     made_at: str
     """Local date and time, ISO 8601 without zone."""
+    raw_probabilities: dict[str, float] = field(default_factory=dict)
+    """Mean over the runs as they answered, before any temperature."""
+    backing: Backing = field(default=UNKNOWN, repr=False)
+    """What the validation films say of such scores."""
 
 
 class Predictor:
     """Trained runs, loaded and ready. Threads may share one: a lock lets one of them use the models at a time."""
 
-    def __init__(self, members: Sequence[Member], device: torch.device, known_films: dict[str, list[str]]) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        device: torch.device,
+        known_films: dict[str, list[str]],
+        make_backing: Callable[[], Backing] = lambda: UNKNOWN,
+    ) -> None:
         self.members = tuple(members)
         self.device = device
         self._known_films = known_films
+        self._make_backing = make_backing
         self._lock = threading.Lock()
+        self._ready: WeakKeyDictionary[Film, dict[tuple[int, int], PreparedFilm]] = WeakKeyDictionary()
 
     @classmethod
     def load(cls, workspace: Workspace, runs: Sequence[str | RunDir], device: str = "auto") -> Predictor:
-        """Load the best checkpoint of each run.
+        """Load the best checkpoint of each run, or one kept model, named ``model:<name>``.
 
         Raises
         ------
@@ -82,6 +102,11 @@ class Predictor:
             A checkpoint is missing or broken, was trained with another preprocessing, or is of another task or other classes
             than the first.
         """
+        kept = [run.removeprefix(REFERENCE_PREFIX) for run in runs if isinstance(run, str) and run.startswith(REFERENCE_PREFIX)]
+        if kept:
+            if len(runs) > 1:
+                raise ConfigError("A kept model predicts alone; expected one model, or one or several runs. Name one of them.")
+            return cls.from_file(model_path(workspace, kept[0]), device)
         found = [run if isinstance(run, RunDir) else find_run(workspace, run) for run in runs]
         distinct = list({run.path.resolve(): run for run in found}.values())
         if not distinct:
@@ -89,7 +114,24 @@ class Predictor:
         target = choose_device(device)
         members = [load_member(run, target) for run in distinct]
         check_alike(members)
-        return cls(members, target, training_films(workspace, members))
+        return cls(members, target, training_films(workspace, members), lambda: backing_of_runs(workspace, members))
+
+    @classmethod
+    def from_file(cls, path: Path, device: str = "auto") -> Predictor:
+        """Load a model file; it cannot know its own training films again.
+
+        Raises
+        ------
+        CheckpointMismatch
+            As :func:`mammo_core.predict.model_file.load_model_file`.
+        """
+        loaded = load_model_file(path, choose_device(device))
+        return cls(loaded.members, choose_device(device), {}, lambda: loaded.record.backing)
+
+    @cached_property
+    def backing(self) -> Backing:
+        """Temperature and thresholds from the validation films, computed when first asked for."""
+        return self._make_backing()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -97,7 +139,7 @@ class Predictor:
 
     @property
     def runs(self) -> tuple[str, ...]:
-        return tuple(member.run.id for member in self.members)
+        return tuple(member.id for member in self.members)
 
     def predict(self, film: Film) -> Prediction:
         """Probabilities, spread, whether the film is unfamiliar, and what was done to it.
@@ -107,52 +149,61 @@ class Predictor:
         DataError
             A model answers with numbers that are not finite.
         """
-        prepared = self._prepared(film)
+        with ThreadPoolExecutor(1) as beside:  # hashing needs no model, and lets go of the interpreter
+            hashed = beside.submit(pixel_sha256, film.pixels)
+            return self._judged(film, self._prepared(film), hashed)
+
+    def _judged(self, film: Film, prepared: dict[tuple[int, int], PreparedFilm], hashed: Future[str]) -> Prediction:
         per_run: dict[str, dict[str, float]] = {}
         verdicts: dict[str, Unfamiliar | str] = {}
         with self._lock:
             for member in self.members:
                 features, probabilities = self._forward(member, prepared[member.checkpoint.config.image_size])
-                per_run[member.run.id] = dict(zip(self.class_names, probabilities.tolist(), strict=True))
+                per_run[member.id] = dict(zip(self.class_names, probabilities.tolist(), strict=True))
                 guard = member.guard
-                verdicts[member.run.id] = guard if isinstance(guard, str) else guard.judge(features)
-        opinion = combine(per_run)
+                verdicts[member.id] = guard if isinstance(guard, str) else guard.judge(features)
+        opinion, backing = combine(per_run), self.backing
+        scaled = {name: backing.scaled(row) for name, row in per_run.items()}
         first = prepared[self.members[0].checkpoint.config.image_size]
         unfamiliar = combine_unfamiliar(verdicts)
-        digest = pixel_sha256(film.pixels)
+        digest = hashed.result()
         own_warnings = self._warnings(film, digest, unfamiliar, "" if opinion.is_unanimous else opinion.agreement)
         return Prediction(
             film_id=digest[:ID_DIGITS],
             predicted=opinion.predicted,
-            probabilities=opinion.probabilities,
-            per_run=per_run,
-            spread=opinion.spread,
+            probabilities=backing.scaled(opinion.probabilities),
+            per_run=scaled,
+            spread=spread_over_runs(scaled, opinion.predicted),
             agreement=opinion.agreement,
             unfamiliar=unfamiliar,
             warnings=(*own_warnings, *first.warnings),
             steps=first.steps,
             runs=self.runs,
             task=self.members[0].checkpoint.config.task,
-            origins=tuple(origin_of(member.checkpoint) for member in self.members),
+            origins=tuple(origin_of(member) for member in self.members),
             made_at=time.strftime("%Y-%m-%d %H:%M"),
+            raw_probabilities=opinion.probabilities,
+            backing=backing,
         )
 
     def explain(self, film: Film, class_name: str, method: str = "gradcam") -> Explanation:
-        """Which parts of the film influenced the score for ``class_name``.
+        """Which parts of the film influenced the score for ``class_name``, or for another target of that name or key (see
+        :func:`mammo_core.explain.targets.targets_of`).
 
         Raises
         ------
         ConfigError
-            Unknown class or method, or an architecture without a layer to take a map from.
+            Unknown class, question or method, or an architecture without a layer to take such a map from.
         """
-        if class_name not in self.class_names:
-            raise ConfigError(f"The model knows no class {class_name!r}; expected one of {', '.join(self.class_names)}.")
         prepared = self._prepared(film)
         with self._lock:
             return explain_film(self.members, prepared, film, class_name, method)
 
     def _prepared(self, film: Film) -> dict[tuple[int, int], PreparedFilm]:
-        return {size: prepare(film, size) for size in {member.checkpoint.config.image_size for member in self.members}}
+        if film not in self._ready:  # a map follows its prediction, on the same film
+            sizes = {member.checkpoint.config.image_size for member in self.members}
+            self._ready[film] = {size: prepare(film, size) for size in sizes}
+        return self._ready[film]
 
     def _forward(self, member: Member, prepared: PreparedFilm) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
         """Pooled features ``(F,)`` and probabilities ``(K,)``."""
@@ -161,9 +212,7 @@ class Predictor:
             features, logits = features_and_logits(member.model, normalise(films, member.checkpoint.normalisation))
             probabilities = logits[0].cpu().double().softmax(0).numpy()  # MPS has no float64
         if not np.isfinite(probabilities).all():
-            raise DataError(
-                f"{member.run.id} answers with numbers that are not finite, so its weights are damaged. Use another run."
-            )
+            raise DataError(f"{member.id} answers with numbers that are not finite, so its weights are damaged. Use another run.")
         return features[0].float().cpu().numpy(), probabilities
 
     def _warnings(self, film: Film, digest: str, unfamiliar: Unfamiliar, disagreement: str) -> list[str]:
@@ -220,6 +269,8 @@ def as_row(image: str, result: Prediction | MammoError, runs: Sequence[str]) -> 
             "image": image,
             "predicted": result.predicted,
             "probabilities": result.probabilities,
+            "raw_probabilities": result.raw_probabilities,
+            "temperature": result.backing.temperature,
             "spread": result.spread,
             "unfamiliar": result.unfamiliar.to_json(),
             "warnings": list(result.warnings),

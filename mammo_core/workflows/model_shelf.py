@@ -1,0 +1,227 @@
+"""Models kept under a name: made from finished runs, exported and imported as one file, listed, thrown away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mammo_core.analysis.metrics import TITLES
+from mammo_core.errors import CorruptRunFile, MammoError
+from mammo_core.predict.model_record import SUFFIX, ModelRecord, model_path, read_record
+from mammo_core.report.model_card import model_card
+from mammo_core.report.privacy import cleaned, without_places
+from mammo_core.runs.listing import RunCard, list_cards
+from mammo_core.runs.run_dir import find_run
+from mammo_core.settings import RESEARCH_ONLY, Workspace
+from mammo_core.storage import is_allowed_name, read_json, write_atomic
+from mammo_core.workflows.shelf import SHELF_METRICS, metric_over_runs
+
+if TYPE_CHECKING:
+    from mammo_core.predict.members import Member
+
+MAX_DESCRIPTION = 2000
+"""Characters."""
+COPY_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class KeptModel:
+    """One file of ``runs/models/``."""
+
+    name: str
+    path: Path
+    record: ModelRecord | None
+    """``None`` where ``problem`` says why it cannot be read."""
+    problem: str = ""
+
+    @property
+    def megabytes(self) -> float:
+        return self.path.stat().st_size / 1e6
+
+
+def kept_models(workspace: Workspace) -> list[KeptModel]:
+    """All kept models by name; a file that cannot be read is listed with its problem."""
+    found = []
+    for path in sorted(workspace.models.glob(f"*{SUFFIX}")) if workspace.models.is_dir() else ():
+        try:
+            found.append(KeptModel(path.stem, path, read_record(path)))
+        except MammoError as error:
+            found.append(KeptModel(path.stem, path, None, str(error)))
+    return found
+
+
+def keep_model(workspace: Workspace, runs: Sequence[str], name: str, description: str = "") -> ModelRecord:
+    """Freeze the best checkpoints of runs, with everything that backs their scores, into a kept model.
+
+    The runs may go on, be archived or thrown away; the model stays as it was.
+
+    Raises
+    ------
+    MammoError
+        The name is taken or cannot be one; the description is too long.
+    CheckpointMismatch
+        A checkpoint cannot be used, or the runs do not belong together.
+    """
+    from mammo_core.predict.model_file import member_record, write_model_file
+    from mammo_core.predict.predictor import Predictor
+
+    path = _free(workspace, name)
+    if len(description) > MAX_DESCRIPTION:
+        raise MammoError(f"The description has {len(description)} characters; expected at most {MAX_DESCRIPTION}. Shorten it.")
+    predictor = Predictor.load(workspace, [find_run(workspace, run) for run in runs], device="cpu")
+    cards = _cards(workspace, predictor.runs)
+    members = [member_record(member) for member in predictor.members]
+    record = ModelRecord(
+        name=name,
+        description=description.strip(),
+        members=tuple(one.model_copy(update={"config": cleaned(one.config)}) for one in members),
+        backing=predictor.backing,
+        **_facts(predictor.members, cards),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_model_file(path, record, predictor.members, _card(workspace, record, cards))
+
+
+def import_model(workspace: Workspace, source: Path, name: str | None = None) -> ModelRecord:
+    """Check a model file from elsewhere whole, then keep it; under the name it came with if none is given.
+
+    Raises
+    ------
+    MammoError
+        The name is taken or cannot be one.
+    CheckpointMismatch
+        The file cannot be used; nothing is kept then.
+    """
+    import torch
+
+    from mammo_core.predict.model_file import load_model_file
+
+    record = load_model_file(source, torch.device("cpu")).record
+    path = _free(workspace, name or record.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def copy(file: Any) -> None:
+        with source.open("rb") as original:
+            while block := original.read(COPY_BYTES):
+                file.write(block)
+
+    write_atomic(path, copy)
+    return record.model_copy(update={"name": path.stem})
+
+
+def export_model(workspace: Workspace, name: str, out: Path) -> Path:
+    """Copy a kept model to ``out``, a file or a folder that exists; returns the file.
+
+    Raises
+    ------
+    MammoError
+        There is no such model, or a file stands there already.
+    """
+    model = find_model(workspace, name)
+    target = out / model.path.name if out.is_dir() else out
+    if target.exists():
+        raise MammoError(f"{target.name} stands there already; expected a new file. Name another one.")
+    content = model.path.read_bytes()
+    write_atomic(target, lambda file: file.write(content))
+    return target
+
+
+def remove_model(workspace: Workspace, name: str) -> Path:
+    """Move a kept model to the trash folder; returns where it lies then."""
+    model = find_model(workspace, name)
+    place = workspace.trash / f"{time.strftime('%Y%m%d-%H%M%S')}_models"
+    place.mkdir(parents=True, exist_ok=True)
+    return model.path.rename(place / model.path.name)
+
+
+def find_model(workspace: Workspace, name: str) -> KeptModel:
+    """The kept model of that name; ``MammoError`` names those there are."""
+    found = {model.name: model for model in kept_models(workspace)}
+    if name not in found:
+        known = ", ".join(list(found)[:5]) or "none yet"
+        raise MammoError(f"There is no kept model {name!r}; expected one of: {known}. Keep or import it first.")
+    return found[name]
+
+
+def name_problem(workspace: Workspace, name: str) -> str:
+    """Why a model cannot be kept under this name; empty where it can."""
+    if not is_allowed_name(name):
+        return "A name has 1 to 80 letters, digits, dots, dashes or underlines, and begins with a letter or digit."
+    return f"There is a model named {name} already; choose another name." if model_path(workspace, name).exists() else ""
+
+
+def _free(workspace: Workspace, name: str) -> Path:
+    path = model_path(workspace, name)
+    if path.exists():
+        raise MammoError(f"There is a model named {name} already; expected a new name. Choose another.")
+    return path
+
+
+def _cards(workspace: Workspace, runs: Sequence[str]) -> list[RunCard]:
+    by_id = {card.id: card for card in list_cards(workspace, archived=True)}
+    return [by_id[run] for run in runs if run in by_id]
+
+
+def _facts(members: Sequence[Member], cards: Sequence[RunCard]) -> dict[str, Any]:
+    config = members[0].checkpoint.config
+    origins = [member.checkpoint.origin for member in members]
+    finished = [card for card in cards if card.summary is not None]
+    counts = finished[0].summary.counts if finished and finished[0].summary else {}
+    return {
+        "made_at": time.strftime("%Y-%m-%d"),
+        "task": config.task,
+        "class_names": config.class_names,
+        "ordinal": config.ordinal,
+        "dataset": config.dataset,
+        "synthetic": any(bool(origin.get("synthetic")) for origin in origins),
+        "train_films": origins[0].get("train_films"),
+        "train_patients": origins[0].get("train_patients"),
+        "val_films": sum(counts["val"].values()) if "val" in counts else None,
+        "quality": {metric: metric_over_runs(finished, metric) for metric in SHELF_METRICS} if finished else {},
+        "verdicts": tuple(f"{card.id}: {_headline(card)}" for card in finished),
+    }
+
+
+def _headline(card: RunCard) -> str:
+    diagnosis = card.summary.diagnosis if card.summary else None
+    return str(diagnosis["headline"]) if diagnosis and diagnosis.get("headline") else "not judged"
+
+
+def record_words(record: ModelRecord) -> list[str]:
+    """What a model is, for a clinician: one sentence each."""
+    many = len(record.members) > 1
+    runs = f"{len(record.members)} runs together (the mean of their probabilities)" if many else "one run"
+    films = f"{record.train_films} training films" if record.train_films else "an unknown number of training films"
+    patients = f" of {record.train_patients} patients" if record.train_patients else ""
+    words = [
+        f"It tells {record.task} ({' / '.join(record.class_names)}) from one film; {runs}.",
+        f"Trained on {films}{patients} of the data set {record.dataset or 'unknown'}"
+        + (", which are synthetic: nothing it says about a film of a patient means anything." if record.synthetic else "."),
+    ]
+    if record.quality:
+        told = ", ".join(f"{TITLES[name].lower()} {text}" for name, text in record.quality.items() if text != "undefined")
+        words.append(f"On {record.val_films or '?'} validation films: {told or 'not evaluated'}.")
+    words += [f"Converged? {verdict}" for verdict in record.verdicts]
+    words.append(record.backing.scaling_words)
+    return words
+
+
+def _card(workspace: Workspace, record: ModelRecord, cards: Sequence[RunCard]) -> str:
+    listed = "\n".join(f"- {sentence}" for sentence in record_words(record))
+    head = (
+        f"# {record.name}\n\n**{RESEARCH_ONLY}**\n\n{record.description}\n\n{listed}\n\nModel id `{record.model_id}`, made "
+        f"{record.made_at}. Preprocessing version {record.members[0].preprocessing_version}.\n"
+    )
+    bodies = [model_card(card.run, _dataset(workspace, record.dataset)).replace("# Model card", "# Run", 1) for card in cards]
+    return without_places(head) + "\n---\n\n" + "\n---\n\n".join(bodies)
+
+
+def _dataset(workspace: Workspace, name: str) -> dict[str, Any]:
+    try:
+        raw = read_json(workspace.dataset(name) / "dataset.json")
+    except (FileNotFoundError, CorruptRunFile, MammoError):
+        return {}
+    return raw if isinstance(raw, dict) else {}
