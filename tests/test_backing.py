@@ -171,6 +171,19 @@ def test_a_judgement_says_score_threshold_call_and_what_the_threshold_gave():
     assert high.to_json()["threshold"] == high.point.threshold
 
 
+def test_a_threshold_that_contradicts_the_most_probable_class_says_so():
+    backing = backing_of([table_of()], DENSITY, ordinal=True)
+    limit = backing.level("film").point(DEFAULT_RULE).threshold
+    rest = (1 - limit) / 2
+    just_above = judge(backing, "film", DEFAULT_RULE, {"A": rest, "B": rest, "C": limit / 2 + 1e-9, "D": limit / 2})
+    spread_out = judge(backing, "film", DEFAULT_RULE, {"A": 1 - limit, "B": 0.0, "C": limit / 2 + 1e-9, "D": limit / 2})
+    assert just_above.called and spread_out.called
+    contrary = [case.most_probable in "AB" for case in (just_above, spread_out)]
+    assert any(contrary)
+    for case, is_contrary in zip((just_above, spread_out), contrary, strict=True):
+        assert ("lies on the other side" in case.words) == is_contrary
+
+
 def test_a_promise_that_no_score_can_keep_calls_nothing():
     table = table_of(80, names=("no", "yes"), seed=3)
     table[["prob_no", "prob_yes"]] = [0.0, 1.0]  # every film has the highest score there is

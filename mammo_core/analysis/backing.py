@@ -143,6 +143,8 @@ class Judgement:
     level: LevelBacking
     point: Point
     score: float
+    most_probable: str
+    """The class of the largest probability, which the threshold can contradict."""
 
     @property
     def called(self) -> bool:
@@ -160,7 +162,14 @@ class Judgement:
             f"Score for {positive} {self.score:.2f}; {threshold} ({RULES[self.point.rule]}), so this is {call}. On "
             f"{self.level.cases} validation {units} of {self.level.patients} patients it had sensitivity "
             f"{_interval(self.point.sensitivity)} and specificity {_interval(self.point.specificity)}. {FLATTERED}"
+            f"{self._contrary}"
         )
+
+    @property
+    def _contrary(self) -> str:
+        if (self.most_probable in self.question.positive) == self.called:
+            return ""
+        return f" The most probable single class, {self.most_probable}, lies on the other side: the case is a close one."
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -184,8 +193,10 @@ def judge(backing: Backing, level: str, rule: str, probabilities: Mapping[str, f
     found = backing.level(level)
     point = found.point(rule)
     if point is None:
-        return f"There is no threshold for a {level}: {found.problem or 'the validation films do not determine it'}."
-    return Judgement(backing.question, found, point, backing.question.score(probabilities))
+        article = "an" if level == "exam" else "a"
+        return f"There is no threshold for {article} {level}: {found.problem or 'the validation films do not determine it'}."
+    most_probable = max(probabilities, key=lambda name: probabilities[name])
+    return Judgement(backing.question, found, point, backing.question.score(probabilities), most_probable)
 
 
 def _interval(metric: MetricValue) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,13 @@ class ModelRecord(_Record):
 
     @property
     def model_id(self) -> str:
-        """The first digits of a hash over the weights of all members: the same model under any name."""
-        joined = "\n".join(sorted(member.weights_sha256 for member in self.members))
-        return hashlib.sha256(joined.encode()).hexdigest()[:12]
+        """As :func:`model_id_of`."""
+        return model_id_of([member.weights_sha256 for member in self.members])
+
+
+def model_id_of(weights_sha256: Sequence[str]) -> str:
+    """The first digits of a hash over the weights of all networks of a model: the same model under any name, 12 digits."""
+    return hashlib.sha256("\n".join(sorted(weights_sha256)).encode()).hexdigest()[:12]
 
 
 def weights_part(number: int) -> str:

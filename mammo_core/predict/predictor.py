@@ -29,7 +29,7 @@ from mammo_core.predict.ensemble import combine, combine_unfamiliar, spread_over
 from mammo_core.predict.explaining import Explanation, explain_film
 from mammo_core.predict.members import Member, backing_of_runs, check_alike, load_member, origin_of, training_films
 from mammo_core.predict.model_file import load_model_file
-from mammo_core.predict.model_record import REFERENCE_PREFIX, model_path
+from mammo_core.predict.model_record import REFERENCE_PREFIX, model_id_of, model_path
 from mammo_core.predict.unfamiliar import Unfamiliar
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.settings import Workspace
@@ -71,6 +71,11 @@ class Prediction:
     """Mean over the runs as they answered, before any temperature."""
     backing: Backing = field(default=UNKNOWN, repr=False)
     """What the validation films say of such scores."""
+
+    @property
+    def model_id(self) -> str:
+        """The same for the same weights, wherever they are kept; 12 digits."""
+        return model_id_of([str(origin["weights_sha256"]) for origin in self.origins])
 
 
 class Predictor:
@@ -277,6 +282,7 @@ def as_row(image: str, result: Prediction | MammoError, runs: Sequence[str]) -> 
             "runs": list(result.runs),
             "error": None,
             "film_id": result.film_id,
+            "model_id": result.model_id,
             "per_run": result.per_run,
             "agreement": result.agreement,
             "steps": list(result.steps),

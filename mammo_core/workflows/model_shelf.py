@@ -18,6 +18,7 @@ from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import is_allowed_name, read_json, write_atomic
 from mammo_core.workflows.shelf import SHELF_METRICS, metric_over_runs
+from mammo_core.workflows.uploads import uploads_folder
 
 if TYPE_CHECKING:
     from mammo_core.predict.members import Member
@@ -110,6 +111,15 @@ def import_model(workspace: Workspace, source: Path, name: str | None = None) ->
 
     write_atomic(path, copy)
     return record.model_copy(update={"name": path.stem})
+
+
+def import_upload(workspace: Workspace, source: Path, name: str | None = None) -> ModelRecord:
+    """:func:`import_model` of a file that came through the browser, which is erased afterwards whatever comes of it."""
+    try:
+        return import_model(workspace, source, name)
+    finally:
+        if source.resolve().is_relative_to(uploads_folder(workspace).resolve()):
+            source.unlink(missing_ok=True)
 
 
 def export_model(workspace: Workspace, name: str, out: Path) -> Path:

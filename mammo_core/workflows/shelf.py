@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mammo_core.analysis.metrics import TITLES
 from mammo_core.analysis.variance import describe, highest_of
+from mammo_core.predict.model_record import REFERENCE_PREFIX, ModelRecord
 from mammo_core.runs.listing import RunCard
 from mammo_core.workflows.overview import value_text
 
@@ -33,6 +35,10 @@ class ShelfRow:
     runs: tuple[str, ...]
     has_weights: bool
     """Whether every run still has its best checkpoint, so that it can predict."""
+    verdicts: str = ""
+    """How many of the runs have which verdict."""
+    kept: bool = False
+    """Whether it is a model of its own file, and not runs that may change."""
 
     @property
     def quality(self) -> str:
@@ -73,7 +79,34 @@ def _row(name: str, cards: Sequence[RunCard]) -> ShelfRow:
         metrics={metric: metric_over_runs(cards, metric) for metric in SHELF_METRICS},
         runs=tuple(card.id for card in cards),
         has_weights=all(card.run.best_model.exists() for card in cards),
+        verdicts=_verdicts(cards),
     )
+
+
+def kept_row(name: str, record: ModelRecord) -> ShelfRow:
+    """The row of a kept model; as a run it is named ``model:<name>``."""
+    configs = [member.config for member in record.members]
+    return ShelfRow(
+        name=f"{name} (kept model)",  # no experiment can be called so
+        task=record.task,
+        class_names=record.class_names,
+        dataset=record.dataset,
+        train_films=record.train_films,
+        val_films=record.val_films,
+        seeds=tuple(sorted({int(config["seed"]) for config in configs if "seed" in config})),
+        folds=tuple(sorted({int(config["fold"]) for config in configs if config.get("fold") is not None})),
+        epochs=f"best {_range([member.epoch for member in record.members])}",
+        metrics={metric: record.quality.get(metric, "undefined") for metric in SHELF_METRICS},
+        runs=(f"{REFERENCE_PREFIX}{name}",),
+        has_weights=True,
+        kept=True,
+    )
+
+
+def _verdicts(cards: Sequence[RunCard]) -> str:
+    counts = Counter(card.summary.verdict or "not judged" for card in cards if card.summary)
+    many = len(cards) > 1
+    return ", ".join(f"{count} {verdict}" if many else verdict for verdict, count in counts.most_common())
 
 
 def metric_over_runs(cards: Sequence[RunCard], metric: str) -> str:

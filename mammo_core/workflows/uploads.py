@@ -30,10 +30,24 @@ class Upload:
         return PurePosixPath(PureWindowsPath(self.name).name).name or "film"
 
 
+def uploads_folder(workspace: Workspace) -> Path:
+    """Where uploaded files lie while they are worked on."""
+    return workspace.cache / "uploads"
+
+
+def stage(workspace: Workspace, upload: Upload) -> Path:
+    """Put an upload on disk for a job, which erases it; named by its content's hash."""
+    folder = uploads_folder(workspace)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{upload.sha256}.upload"
+    write_atomic(path, lambda file: file.write(upload.content))
+    return path
+
+
 @contextlib.contextmanager
 def on_disk(workspace: Workspace, uploads: Sequence[Upload]) -> Iterator[list[Path]]:
     """The uploads as files for a decoder, named by their content's hash; they are erased afterwards."""
-    folder = workspace.cache / "uploads"
+    folder = uploads_folder(workspace)
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     try:

@@ -11,6 +11,7 @@ import streamlit as st
 from mammo_core.data.film import Film
 from mammo_core.data.manifest import load_dataset
 from mammo_core.data.sandbox import read_film_safely
+from mammo_core.predict.model_record import REFERENCE_PREFIX, model_path
 from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import Workspace, open_workspace
 from pages.shared.run_files import Stamp, stamp
@@ -39,9 +40,13 @@ class LoadedModel:
 
 
 def model_version(workspace: Workspace, run_ids: tuple[str, ...]) -> Version:
-    """What tells these checkpoints from later ones of the same runs."""
+    """What tells these checkpoints from later ones of the same runs, or this kept model from another of its name."""
+    kept = [run_id.removeprefix(REFERENCE_PREFIX) for run_id in run_ids if run_id.startswith(REFERENCE_PREFIX)]
+    if kept:
+        return tuple(stamp(model_path(workspace, name)) for name in kept)
     runs = [find_run(workspace, run_id) for run_id in run_ids]
-    return tuple(stamp(path) for run in runs for path in (run.best_model, run.embeddings))
+    files = (path for run in runs for path in (run.best_model, run.embeddings, run.predictions_file("val")))
+    return tuple(map(stamp, files))
 
 
 def load_model(workspace: Workspace, run_ids: tuple[str, ...]) -> LoadedModel:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from mammo_core.analysis.backing import DEFAULT_RULE, Backing, judge
+from mammo_core.analysis.operating_points import FIXED, RULES
 from mammo_core.data.film import Film
 from mammo_core.report.charts_prediction import probability_chart
 from pages.shared.figures import show_chart
 from pages.shared.frame import plain
+from pages.shared.glossary import explain
 
 if TYPE_CHECKING:
     from mammo_core.predict.explaining import Explanation
@@ -21,13 +25,38 @@ PICTURE_HEIGHT = 1600
 CHART_WIDTH = 250
 
 
-def told(prediction: Prediction) -> None:
+def pick_rule(backing: Backing) -> str:
+    """By which rule the threshold was chosen on the validation films; not asked where no question has a threshold."""
+    if backing.question is None or not any(level.points for level in backing.levels):
+        return DEFAULT_RULE
+    return st.selectbox(
+        f"Threshold for {plain(' or '.join(backing.question.positive))}",
+        list(RULES),
+        index=list(RULES).index(DEFAULT_RULE),
+        format_func=lambda rule: f"{RULES[rule]} on validation films" if rule != FIXED else RULES[rule],
+        key="predict_rule",
+        persist_state="session",
+        help=explain("threshold"),
+        width=420,
+    )
+
+
+def threshold_note(backing: Backing, level: str, rule: str, probabilities: Mapping[str, float]) -> None:
+    """The score held against the threshold, with what that threshold gave on the validation films."""
+    judged = judge(backing, level, rule, probabilities)
+    if isinstance(judged, str):
+        st.caption(plain(judged))
+    else:
+        st.markdown(f":material/straighten: {plain(judged.words)}")
+
+
+def told(prediction: Prediction, rule: str) -> None:
     """The answer in words, what limits it, and how far the runs agree."""
-    from mammo_core.predict.result_files import SCORE_NOTE, headline
+    from mammo_core.predict.result_files import headline, score_note
 
     st.markdown(f"### {plain(headline(prediction))}")
     agreement = "" if prediction.agreement in prediction.warnings else prediction.agreement
-    st.caption(plain(f"{agreement} {SCORE_NOTE}".strip()))
+    st.caption(plain(f"{agreement} {score_note(prediction)}".strip()))
     if prediction.warnings:
         listed = "\n".join(f"- {plain(warning)}" for warning in prediction.warnings)
         st.warning(listed, title="Before you believe it", icon=":material/warning:")
@@ -38,6 +67,7 @@ def told(prediction: Prediction) -> None:
             st.caption(f"Bar: mean over {len(prediction.runs)} runs. Dots: the single runs.")
     with right:
         familiar(prediction.unfamiliar)
+        threshold_note(prediction.backing, "film", rule, prediction.probabilities)
 
 
 def familiar(unfamiliar: Unfamiliar) -> None:
@@ -49,13 +79,13 @@ def familiar(unfamiliar: Unfamiliar) -> None:
         st.success(plain(unfamiliar.reason), title="Familiar", icon=":material/check_circle:")
 
 
-def save_buttons(prediction: Prediction, film: Film, explanation: Explanation) -> None:
+def save_buttons(prediction: Prediction, film: Film, explanation: Explanation, rule: str) -> None:
     from mammo_core.predict.result_files import prediction_json, prediction_pdf, prediction_png
 
     files = {
-        "PDF": (lambda: prediction_pdf(film, prediction, explanation), "application/pdf"),
-        "PNG": (lambda: prediction_png(film, prediction, explanation, max_height=PICTURE_HEIGHT), "image/png"),
-        "JSON": (lambda: prediction_json(prediction, explanation), "application/json"),
+        "PDF": (lambda: prediction_pdf(film, prediction, explanation, rule), "application/pdf"),
+        "PNG": (lambda: prediction_png(film, prediction, explanation, max_height=PICTURE_HEIGHT, rule=rule), "image/png"),
+        "JSON": (lambda: prediction_json(prediction, explanation, rule), "application/json"),
     }
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("Save result")
@@ -68,14 +98,21 @@ def save_buttons(prediction: Prediction, film: Film, explanation: Explanation) -
 
 
 def details(prediction: Prediction) -> None:
+    with st.expander("What backs the scores", icon=":material/verified:"):
+        st.markdown(plain(prediction.backing.scaling_words))
+        if prediction.backing.scaling is not None:
+            raw = ", ".join(f"{name} {value:.2f}" for name, value in prediction.raw_probabilities.items())
+            st.markdown(plain(f"Before scaling: {raw}."))
+        if prediction.backing.joined:
+            st.markdown(plain(f"Temperature and threshold come from {prediction.backing.joined}."))
     with st.expander("What was read and done to the film", icon=":material/list:"):
         st.markdown("\n".join(f"- {plain(step)}" for step in prediction.steps))
-    with st.expander("Which model says so", icon=":material/badge:", expanded=True):
+    with st.expander(f"Which model says so (id {prediction.model_id})", icon=":material/badge:", expanded=True):
         for run, origin in zip(prediction.runs, prediction.origins, strict=True):
             synthetic = " (synthetic)" if origin.get("synthetic") else ""
             st.markdown(
                 f"**{plain(run)}** · {plain(str(origin.get('arch')))}, best epoch {origin.get('epoch')} · trained on "
                 f"{origin.get('train_films', '?')} films of {origin.get('train_patients', '?')} patients of "
                 f"{plain(str(origin.get('dataset') or 'an unknown data set'))}{synthetic} · "
-                f"split {str(origin.get('split_sha256'))[:8]}"
+                f"split {str(origin.get('split_sha256'))[:8]} · weights {str(origin.get('weights_sha256'))[:8]}"
             )

@@ -47,14 +47,16 @@ def pick_one(label: str, options: Sequence[str], key: str, help_text: str | None
     return chosen if chosen in options else None
 
 
-def pick_model(label: str, cards: Sequence[RunCard], key: str) -> ShelfRow | None:
-    """A trained model: all seeds of an experiment together, or one run; with what it is in one line."""
-    models = {row.name: row for row in (*(row for row in shelf(cards) if len(row.runs) > 1), *shelf_of_runs(cards))}
+def pick_model(label: str, cards: Sequence[RunCard], key: str, kept: Sequence[ShelfRow] = ()) -> ShelfRow | None:
+    """A trained model: one that was kept, all seeds of an experiment together, or one run; with what it is in one line."""
+    several = (row for row in shelf(cards) if len(row.runs) > 1)
+    models = {row.name: row for row in (*kept, *several, *shelf_of_runs(cards))}
     asked = st.query_params.get(key)
     models |= {row.name: row for row in shelf(cards) if row.name == asked}  # a single run may be named by its experiment
     # a model that the URL names stays named: another in its place would be taken for it
     names = [*models] if asked is None or asked in models else [asked, *models]
-    chosen = pick_one(label, names, key, "An experiment stands for all its runs together: the mean of their probabilities.")
+    together = "An experiment stands for all its runs together: the mean of their probabilities."
+    chosen = pick_one(label, names, key, together)
     if chosen is None:
         return None
     if chosen not in models:
@@ -81,7 +83,7 @@ def why_no_model(name: str, cards: Sequence[RunCard]) -> str:
 
 def model_line(row: ShelfRow) -> str:
     """Task, data and quality of a model in one line."""
-    runs = f"{len(row.runs)} runs together" if len(row.runs) > 1 else "one run"
+    runs = "kept model" if row.kept else f"{len(row.runs)} runs together" if len(row.runs) > 1 else "one run"
     films = f"{row.train_films} training films" if row.train_films else "training films unknown"
     return plain(f"{row.task} ({' / '.join(row.class_names)}) · data {row.dataset}, {films} · {runs} · validation {row.quality}")
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 import streamlit as st
 
-from mammo_core.data.film import Film
+from mammo_core.data.film import Film, FilmFacts
 from mammo_core.data.sandbox import read_film_safely
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.workflows.uploads import Upload, on_disk, told_by_name
 from pages.shared.models_in_use import LoadedModel
 
 if TYPE_CHECKING:
+    from mammo_core.predict.exams import ExamOpinion
     from mammo_core.predict.predictor import Prediction
 
 FILMS_KEPT = 2
+
+Known: TypeAlias = "tuple[Prediction, FilmFacts] | str"
+"""What is remembered of one film under one model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,27 +32,34 @@ class Answer:
     upload: Upload
     prediction: Prediction | None
     error: str
+    facts: FilmFacts | None = None
+    """What the film's file says, of a film that was judged; it can name a patient and is never shown."""
 
 
 def answers_for(workspace: Workspace, model: LoadedModel, uploads: Sequence[Upload]) -> list[Answer]:
     """One answer an upload, in their order; films that were judged before are not read again."""
-    known: dict[object, Prediction | str] = st.session_state.setdefault("predict_answers", {})
+    known: dict[object, Known] = st.session_state.setdefault("predict_answers", {})
     new = {upload.sha256: upload for upload in uploads if (model.key, upload.sha256) not in known}
     if new:
         _judge(workspace, model, list(new.values()), known)
-    found = [(upload, known[(model.key, upload.sha256)]) for upload in uploads]
-    return [Answer(upload, None, result) if isinstance(result, str) else Answer(upload, result, "") for upload, result in found]
+    return [_answer(upload, known[(model.key, upload.sha256)]) for upload in uploads]
 
 
-def _judge(workspace: Workspace, model: LoadedModel, uploads: Sequence[Upload], known: dict[object, Prediction | str]) -> None:
+def _answer(upload: Upload, result: Known) -> Answer:
+    return Answer(upload, None, result) if isinstance(result, str) else Answer(upload, result[0], "", result[1])
+
+
+def _judge(workspace: Workspace, model: LoadedModel, uploads: Sequence[Upload], known: dict[object, Known]) -> None:
     from mammo_core.predict.predictor import Prediction, predict_each
 
     bar = st.progress(0.0, "Reading the films ...")
     with on_disk(workspace, uploads) as paths:
         results = predict_each(model.predictor, paths)
         for number, (upload, (path, film, result)) in enumerate(zip(uploads, results, strict=True), start=1):
-            answer = result if isinstance(result, Prediction) else told_by_name(str(result), path, upload)
-            known[(model.key, upload.sha256)] = answer
+            if film is not None and isinstance(result, Prediction):
+                known[(model.key, upload.sha256)] = (result, film.facts)
+            else:
+                known[(model.key, upload.sha256)] = told_by_name(str(result), path, upload)
             if film is not None:
                 _keep(upload, film)
             bar.progress(number / len(uploads), f"{number} of {len(uploads)} films")
@@ -75,6 +86,25 @@ def _keep(upload: Upload, film: Film) -> None:
     films[upload.sha256] = film
     for sha in list(films)[:-FILMS_KEPT]:
         del films[sha]
+
+
+def exams_of(answers: Sequence[Answer], one_exam: bool) -> tuple[ExamOpinion, ...]:
+    """The films averaged to breasts and exams; those that were not read are left out.
+
+    Raises
+    ------
+    DataError
+        They cannot be averaged.
+    """
+    from mammo_core.predict.exam_films import ExamFilm
+    from mammo_core.predict.exams import exam_opinions
+
+    films = [
+        ExamFilm(place, answer.prediction, answer.facts)
+        for place, answer in enumerate(answers)
+        if answer.prediction is not None and answer.facts is not None
+    ]
+    return exam_opinions(films, one_exam)
 
 
 def answer_table(answers: Sequence[Answer], class_names: Sequence[str]) -> pd.DataFrame:

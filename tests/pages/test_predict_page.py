@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from model_in_workspace import finished_run
@@ -109,3 +111,133 @@ def test_seeds_that_name_other_classes_are_refused_in_words(open_page: OpenPage,
     app = upload(open_page("predict", {"predict_model": "density"}), ("a.png", film_png()))
     assert not app.exception
     assert any("expected runs of one task" in error.value for error in app.error)
+
+
+# ---- thresholds, kept models, exams and folders ------------------------------------------------------------------------------
+
+
+def lesion_runs(workspace: Workspace, seeds: tuple[int, ...] = (42, 43)) -> None:
+    """Runs with enough validation films for a temperature and a threshold."""
+    from make_models import ARCH, write_model
+    from make_runs import write_run
+
+    for seed in seeds:
+        run = write_run(
+            workspace.experiments / "lesion" / f"seed_{seed}",
+            seed=seed, class_names=("Normal", "Benign", "Malignant"), epochs=3, replicates=10, patients=160,
+        )  # fmt: skip
+        write_model(run, run.config().replace(arch=ARCH, image_size=(96, 96)), seed)
+
+
+def test_the_score_is_held_against_a_threshold_that_the_reader_can_choose(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
+    lesion_runs(workspace)
+    app = upload(open_page("predict", {"predict_model": "lesion"}), ("a.png", film_png()))
+    assert not app.exception
+    text = read(app).replace("\\", "")
+    assert "Score for Malignant" in text
+    assert "largest sensitivity + specificity" in text
+    assert "sensitivity" in text and "specificity" in text
+    assert "temperature-scaled" in text
+    app.selectbox(key="predict_rule").set_value("specificity_90").run()
+    assert not app.exception
+    assert "(specificity at least 90 %)" in read(app).replace("\\", "")
+
+
+def test_a_kept_model_can_be_chosen_and_answers_without_its_runs(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    import shutil
+
+    from mammo_core.workflows.model_shelf import keep_model
+
+    lesion_runs(workspace)
+    keep_model(workspace, ["lesion/seed_42", "lesion/seed_43"], "frozen")
+    shutil.rmtree(workspace.experiments / "lesion")
+    app = upload(open_page("predict", {"predict_model": "frozen (kept model)"}), ("a.png", film_png()))
+    assert not app.exception
+    assert not app.error
+    text = read(app).replace("\\", "")
+    assert "### Predicted " in text
+    assert "lesion/seed_42" in text
+    assert "Score for Malignant" in text
+
+
+def exam_files() -> list[tuple[str, bytes]]:
+    """Four views of one study as DICOM."""
+    from make_films import write_dicom
+
+    files = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (side, view) in enumerate([("L", "CC"), ("L", "MLO"), ("R", "CC"), ("R", "MLO")]):
+            path = Path(folder) / f"{side}_{view}.dcm"
+            pixels = drawn_film((160, 128), "left" if side == "L" else "right", reach=0.5, seed=number)
+            write_dicom(
+                path, np.rint(pixels * 4095).astype(np.uint16),
+                PatientID="CANARY_ID", StudyInstanceUID="1.2.3", ImageLaterality=side, ViewPosition=view,
+            )  # fmt: skip
+            files.append((path.name, path.read_bytes()))
+    return files
+
+
+def test_the_views_of_an_exam_are_averaged_and_said_to_be(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    lesion_runs(workspace, (42,))
+    app = upload(open_page("predict"), *exam_files())
+    assert not app.exception
+    means = next(item.value for item in app.dataframe if "Mean of" in item.value)
+    assert means["Mean of"].tolist() == ["Exam 1", "Exam 1, left breast", "Exam 1, right breast"]
+    films = app.dataframe[0].value
+    np.testing.assert_allclose(means["p(Malignant)"].iloc[0], films["p(Malignant)"].mean(), atol=6e-4)
+    np.testing.assert_allclose(means["p(Malignant)"].iloc[1], films["p(Malignant)"].iloc[:2].mean(), atol=6e-4)
+    text = read(app)
+    assert "Mean of 4 films" in text
+    assert "CANARY" not in text
+
+
+def test_films_without_a_study_are_averaged_only_when_the_reader_says_so(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
+    lesion_runs(workspace, (42,))
+    app = upload(open_page("predict"), ("a.png", film_png(1)), ("b.png", film_png(2)))
+    assert not any("Mean of" in item.value for item in app.dataframe)
+    app.checkbox(key="predict_one_exam").check().run()
+    assert not app.exception
+    means = next(item.value for item in app.dataframe if "Mean of" in item.value)
+    assert means["Mean of"].tolist() == ["Exam 1"]
+
+
+def test_a_folder_is_queued_and_its_results_are_shown(
+    open_page: OpenPage, read: Read, workspace: Workspace, tmp_path: Path
+) -> None:
+    from mammo_core.runs.queue import list_requests
+    from mammo_core.workflows.jobs import run_job
+
+    lesion_runs(workspace, (42,))
+    folder = tmp_path / "exams"
+    folder.mkdir()
+    for name, content in [*exam_files(), ("broken.dcm", b"DICM")]:
+        (folder / name).write_bytes(content)
+    app = open_page("predict", {"predict_source": "A folder on this computer"})
+    assert not app.exception
+    app.text_input(key="predict_folder").set_value(str(folder))
+    next(item for item in app.button if item.label.startswith("Predict on all")).click().run()
+    (request,) = list_requests(workspace)
+    assert request.kind == "predict"
+    assert run_job(workspace, request.id) == 0
+    app = open_page("predict", {"predict_source": "A folder on this computer"})
+    assert not app.exception
+    assert "4 films judged, 1 not read" in read(app)
+    table = app.dataframe[0].value
+    assert sorted(table["File"]) == ["L_CC.dcm", "L_MLO.dcm", "R_CC.dcm", "R_MLO.dcm", "broken.dcm"]
+    assert (table["Predicted"] == "not read").sum() == 1
+
+
+def test_a_folder_that_is_not_there_is_told_and_not_queued(open_page: OpenPage, workspace: Workspace) -> None:
+    from mammo_core.runs.queue import list_requests
+
+    lesion_runs(workspace, (42,))
+    app = open_page("predict", {"predict_source": "A folder on this computer"})
+    app.text_input(key="predict_folder").set_value("/no/such/folder")
+    next(item for item in app.button if item.label.startswith("Predict on all")).click().run()
+    assert not app.exception
+    assert "no such folder" in app.error[0].value
+    assert list_requests(workspace) == []
