@@ -28,9 +28,9 @@ def table_of(rows: list[ShelfRow]) -> pd.DataFrame:
             "Data": [row.dataset for row in rows],
             "Films": [f"{row.train_films or '?'} + {row.val_films or '?'}" for row in rows],
             "Runs": [len(row.runs) for row in rows],
+            "Verdicts": [row.verdicts for row in rows],
             **{TITLES[name][0]: [row.metrics[name].partition(" (n")[0] for row in rows] for name in SHELF_METRICS},
             "Seeds": [", ".join(map(str, row.seeds)) for row in rows],
-            "Converged?": [row.verdicts for row in rows],
             "Epochs": [row.epochs for row in rows],
             "Weights": ["kept" if row.has_weights else "missing" for row in rows],
         }

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_curve
 
-from mammo_core.analysis.backing import DEFAULT_RULE, Backing, judge, no_backing
+from mammo_core.analysis.backing import DEFAULT_RULE, Backing, judge, no_backing, score_text
 from mammo_core.analysis.backing_fit import backing_of, join_validation, question_that_matters
 from mammo_core.analysis.operating_points import RULES
 from mammo_core.errors import DataError
@@ -204,3 +204,10 @@ def test_a_model_of_whose_validation_nothing_is_known_says_why():
     backing = no_backing("its run keeps no predictions")
     assert "its run keeps no predictions" in backing.scaling_words
     assert "its run keeps no predictions" in judge(backing, "film", DEFAULT_RULE, {"A": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("score", "text"), [(0.0, "< 0.01"), (0.009, "< 0.01"), (0.01, "0.01"), (0.5, "0.50"), (0.99, "0.99"), (0.9999, "> 0.99")]
+)
+def test_no_score_is_shown_as_a_certainty(score, text):
+    assert score_text(score) == text

@@ -22,6 +22,13 @@ DEFAULT_RULE = YOUDEN
 FLATTERED = "Chosen and measured on the same films, so a little better than on new ones."
 
 
+def score_text(score: float) -> str:
+    """``0.73``; ``> 0.99`` and ``< 0.01`` at the ends, since no score is a certainty."""
+    if score > 0.99:
+        return "> 0.99"
+    return "< 0.01" if score < 0.01 else f"{score:.2f}"
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -159,7 +166,7 @@ class Judgement:
         threshold = "no score is high enough for the threshold" if limit is None else f"the threshold is {limit:.2f}"
         units = PLURALS[self.level.level]
         return (
-            f"Score for {positive} {self.score:.2f}; {threshold} ({RULES[self.point.rule]}), so this is {call}. On "
+            f"Score for {positive} {score_text(self.score)}; {threshold} ({RULES[self.point.rule]}), so this is {call}. On "
             f"{self.level.cases} validation {units} of {self.level.patients} patients it had sensitivity "
             f"{_interval(self.point.sensitivity)} and specificity {_interval(self.point.specificity)}. {FLATTERED}"
             f"{self._contrary}"

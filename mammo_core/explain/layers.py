@@ -37,8 +37,10 @@ class TargetLayer:
     """Turns its output into ``(B, C, rows, columns)``; ``None`` where it is that already."""
 
 
-def target_layer(model: nn.Module, input_size: tuple[int, int]) -> TargetLayer:
+def target_layer(model: nn.Module, input_size: tuple[int, int], stride: int | None = None) -> TargetLayer:
     """The layer for a timm model whose input has ``input_size`` (height, width), pixels.
+
+    Without ``stride`` it is the last one:
 
     - EfficientNet (also Lite): ``bn2``, normalisation and activation after the last convolution; variants without it: the
       last block.
@@ -50,12 +52,19 @@ def target_layer(model: nn.Module, input_size: tuple[int, int]) -> TargetLayer:
     - Swin: the final norm; timm's Swin is channels-last, ``(B, rows, columns, C)``.
     - Others: the last feature layer that timm names.
 
+    With ``stride`` (pixels of the input for each cell, less than the last layer has) it is the last one of that stride:
+
+    - EfficientNet, ResNet, ConvNeXt, Swin and others: the stage that timm names; for 16 these are ``blocks.4`` of
+      EfficientNet-B0, ``layer3``, ``stages.2`` and ``layers.2``.
+    - DenseNet: norm and activation of the transition behind the block, as ``norm5`` stands behind the last one.
+    - ViT and its like have one grid throughout, so they have no such layer.
+
     Raises
     ------
     ConfigError
-        The architecture gives no hint where its last map is.
+        The architecture gives no hint where its last map is, or has no layer of this stride before it.
     """
-    name, reshape = _choose(model, input_size)
+    name, reshape = _choose(model, input_size) if stride is None else _choose_finer(model, stride)
     return TargetLayer(model.get_submodule(name), name, reshape)
 
 
@@ -76,6 +85,23 @@ def _choose(model: nn.Module, input_size: tuple[int, int]) -> tuple[str, Reshape
     if isinstance(model, SwinTransformer | SwinTransformerV2):
         return "norm", channels_first
     return _last_feature_layer(model)
+
+
+def _choose_finer(model: nn.Module, stride: int) -> tuple[str, Reshape | None]:
+    infos = getattr(model, "feature_info", None)
+    named = [(info.get("reduction"), str(info.get("module"))) for info in infos] if isinstance(infos, list) else []
+    strides = [found for found, name in named if name in dict(model.named_modules())]
+    if stride not in strides or strides[-1] <= stride:
+        only = f"its last layer has stride {strides[-1]} already" if strides and strides[-1] <= stride else "timm names none"
+        raise ConfigError(
+            f"{type(model).__name__} has no layer of stride {stride} before its last one ({only}), so there is no finer map; "
+            "expected an EfficientNet, ResNet, ConvNeXt, DenseNet or Swin. Choose LayerCAM or HiResCAM without the finer layer."
+        )
+    name = next(name for found, name in reversed(named) if found == stride)
+    if isinstance(model, DenseNet):
+        name = f"{name.replace('denseblock', 'transition')}.norm"
+    is_channels_last = isinstance(model, SwinTransformer | SwinTransformerV2) or getattr(model, "output_fmt", "NCHW") == "NHWC"
+    return name, channels_first if is_channels_last else None
 
 
 def _last_of(model: nn.Module, name: str) -> str:

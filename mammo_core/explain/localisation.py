@@ -19,11 +19,9 @@ from scipy import ndimage
 from mammo_core.analysis.bootstrap import Statistics, Weights, replicate
 from mammo_core.analysis.estimates import estimate
 from mammo_core.analysis.formulas import Floats, ratio
-from mammo_core.data.breast import Breast, Mask, find_breast, reduced
-from mammo_core.data.film import Film
-from mammo_core.data.preprocess import Box, PreparedFilm
+from mammo_core.data.breast import Mask, find_breast
+from mammo_core.data.preprocess import Box
 from mammo_core.errors import DataError
-from mammo_core.explain.gradcam import CamMap, to_film
 from mammo_core.runs.schema import MetricValue
 
 Values = npt.NDArray[np.float32]
@@ -42,21 +40,6 @@ MEASURES = {
     "energy": "Share of the map inside the lesion",
     "auprc": "Area under the precision-recall curve of the pixels",
 }
-
-MAX_ON_MARKERS = 0.05
-"""Share of a map on markers above which it is alarming: a rule of thumb, not a validated threshold."""
-MARKER_MARGIN = 0.02
-"""Nearer to the breast than this share of the longest side, brightness is skin or scatter."""
-MARKER_CONTRAST = 0.08
-"""Grey level above the background from which a region is bright, of the display range."""
-MARKER_NOISES = 6.0
-"""And by how many SD of the background."""
-MARKER_AREA = (4, 0.04)
-"""Smallest region in cells of the reduced film, largest as a share of it: noise below, paddles and frames above."""
-MARKER_GAP = 0.015
-"""Parts closer than this share of the longest side are letters of one text."""
-MARKER_LENGTH = 0.5
-"""A region longer than this share of a side is a frame or an edge."""
 
 
 @dataclass(frozen=True)
@@ -247,90 +230,3 @@ def _means_of(columns: Mapping[str, Floats]) -> Statistics:
         return found
 
     return statistics
-
-
-# ---- markers -----------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class MarkerAlarm:
-    """How much of a map lies on markers and text beside the breast."""
-
-    share: float | None
-    """Of the map on the film, in [0, 1]; ``None`` where the breast was not found or the map shows nothing on the film."""
-    regions: int
-    """Markers and lines of text found."""
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """Whole sentences for the user; empty where nothing is alarming."""
-        if self.share is None or self.share <= MAX_ON_MARKERS:
-            return ()
-        return (
-            f"{self.share:.0%} of the map lies on a marker or text outside the breast, where at most {MAX_ON_MARKERS:.0%} is "
-            "expected: the score may rest on the label.",
-        )
-
-
-def marker_alarm(cam: CamMap, prepared: PreparedFilm, film: Film) -> MarkerAlarm:
-    """How much of a map lies on what is written on the film.
-
-    Parameters
-    ----------
-    cam : the map on ``prepared``
-    prepared, film : the model's input and the film that it was made from
-    """
-    breast = find_breast(film.pixels)
-    if breast.problem is not None:
-        return MarkerAlarm(None, 0)
-    markers, regions = marker_regions(film.pixels, breast)
-    on_film, _ = reduced(to_film(cam, prepared.geometry))
-    total = float(on_film.sum(dtype=np.float64))
-    return MarkerAlarm(float(on_film[markers].sum(dtype=np.float64)) / total if total > 0 else None, regions)
-
-
-def marker_regions(pixels: Values, breast: Breast) -> tuple[Mask, int]:
-    """Bright, small things apart from the breast: view markers, plates, lines of text.
-
-    Parameters
-    ----------
-    pixels : (H, W) float32 in [0, 1], dark background
-    breast : of this film, found
-
-    Returns
-    -------
-    Mask on the reduced copy, shape of ``breast.mask``, and how many regions it holds.
-    """
-    small, _ = reduced(pixels)
-    side = max(small.shape)
-    widened = ndimage.binary_dilation(breast.mask, iterations=math.ceil(MARKER_MARGIN * side))
-    air = small[~widened]
-    if air.size == 0:
-        return np.zeros_like(breast.mask), 0
-    level = float(np.median(air))
-    spread = 1.4826 * float(np.median(np.abs(air - level)))
-    bright = (small > level + max(MARKER_CONTRAST, MARKER_NOISES * spread)) & ~breast.mask
-    bright = _without_frames(bright)  # before letters are joined, else a label near the film's edge joins its frame
-    gap = max(1, round(MARKER_GAP * side))
-    joined = ndimage.binary_closing(np.pad(bright, gap), iterations=gap)[gap:-gap, gap:-gap] & ~breast.mask
-    labels, count = ndimage.label(joined, structure=np.ones((3, 3)))
-    markers, found = np.zeros_like(breast.mask), 0
-    near = np.unique(labels[widened])
-    for number, box in enumerate(ndimage.find_objects(labels, count), start=1):
-        region = labels[box] == number
-        if number in near or not MARKER_AREA[0] <= region.sum() <= MARKER_AREA[1] * small.size:
-            continue
-        markers[box] |= ndimage.binary_fill_holes(region)
-        found += 1
-    return markers, found
-
-
-def _without_frames(bright: Mask) -> Mask:
-    """Without what is longer than half of a side: bright edges and frames."""
-    labels, count = ndimage.label(bright, structure=np.ones((3, 3)))
-    kept = bright.copy()
-    for number, box in enumerate(ndimage.find_objects(labels, count), start=1):
-        sides = [part.stop - part.start for part in box]
-        if any(part > MARKER_LENGTH * whole for part, whole in zip(sides, bright.shape, strict=True)):
-            kept[box] &= labels[box] != number
-    return kept

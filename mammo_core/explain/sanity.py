@@ -204,8 +204,8 @@ def randomisation_test(
     """Compare the maps with those of ever more randomised copies of the model.
 
     Passed when the mean SSIM of a film's map before and after the randomisation of all weights is below the mean SSIM between
-    the maps of different films. Films whose map is empty from the start are left out; maps that become empty are compared as
-    maps of zeros (SSIM) or left out (Spearman), and counted.
+    the maps of different films, and the interval of the difference does not reach 0. Films whose map is empty from the start are
+    left out; maps that become empty are compared as maps of zeros (SSIM) or left out (Spearman), and counted.
 
     Returns
     -------
@@ -263,6 +263,10 @@ def _dumped(metrics: Mapping[str, MetricValue]) -> dict[str, Any]:
     return {name: metric.model_dump() for name, metric in metrics.items()}
 
 
+def _could_be_chance(difference: MetricValue) -> bool:
+    return difference.ci_low is None or difference.ci_low <= 0
+
+
 def _randomisation_verdict(n: int, ends: Mapping[str, MetricValue], empty: int) -> Verdict:
     randomised, different = ends["randomised"].value or 0.0, ends["different_films"].value or 0.0
     found = (
@@ -275,9 +279,9 @@ def _randomisation_verdict(n: int, ends: Mapping[str, MetricValue], empty: int) 
         return Verdict(None, f"Not decided: {empty} of {n} maps are empty after the randomisation. {found}")
     if randomised >= different:
         return Verdict(False, f"Failed: the maps depend on the film more than on what the model has learnt. {found}")
-    low = ends["difference"].ci_low
-    chance = "" if low is not None and low > 0 else " The difference could be chance: its interval reaches 0."
-    return Verdict(True, f"Passed: without the learnt weights the maps are lost. {found}{chance}")
+    if _could_be_chance(ends["difference"]):
+        return Verdict(None, f"Not decided: the difference could be chance, since its interval reaches 0. {found}")
+    return Verdict(True, f"Passed: without the learnt weights the maps are lost. {found}")
 
 
 # ---- repeatability -----------------------------------------------------------------------------------------------------------
@@ -286,8 +290,8 @@ def _randomisation_verdict(n: int, ends: Mapping[str, MetricValue], empty: int) 
 def repeatability(maps: Mapping[str, Sequence[Grid | None]], films: Sequence[StudiedFilm]) -> dict[str, Any]:
     """Do runs that differ by their seed alone give a film the same map?
 
-    Passed when the mean SSIM of two runs' maps of one film is above that of their maps of different films. Films that have no
-    map in one of the runs are left out.
+    Passed when the mean SSIM of two runs' maps of one film is above that of their maps of different films, and the interval of
+    the difference does not reach 0. Films that have no map in one of the runs are left out.
 
     Parameters
     ----------
@@ -353,8 +357,8 @@ def _repeatability_verdict(n: int, runs: int, found: Mapping[str, MetricValue]) 
     )
     if n < LEAST_FILMS:
         return Verdict(None, f"Not decided: {n} films with a map in each run, where at least {LEAST_FILMS} are needed. {told}")
-    low = found["difference"].ci_low
     if same <= different:
         return Verdict(False, f"Failed: another seed gives another map. {told}")
-    chance = "" if low is not None and low > 0 else " The difference could be chance: its interval reaches 0."
-    return Verdict(True, f"Passed: runs that differ by their seed alone agree on the map. {told}{chance}")
+    if _could_be_chance(found["difference"]):
+        return Verdict(None, f"Not decided: the difference could be chance, since its interval reaches 0. {told}")
+    return Verdict(True, f"Passed: runs that differ by their seed alone agree on the map. {told}")

@@ -159,6 +159,7 @@ class Predictor:
             return self._judged(film, self._prepared(film), hashed)
 
     def _judged(self, film: Film, prepared: dict[tuple[int, int], PreparedFilm], hashed: Future[str]) -> Prediction:
+        """The answer on a film that is prepared and, by the time it is needed, hashed."""
         per_run: dict[str, dict[str, float]] = {}
         verdicts: dict[str, Unfamiliar | str] = {}
         with self._lock:

@@ -25,6 +25,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Frame, KeepInFrame, Paragraph, Spacer, Table, TableStyle
 from reportlab.platypus import Image as Picture
 
+from mammo_core.analysis.backing import DEFAULT_RULE, judge, score_text
 from mammo_core.data.film import Film
 from mammo_core.explain.rendering import OverlayStyle, Panel, png_bytes, side_by_side
 from mammo_core.predict.explaining import Explanation
@@ -32,6 +33,7 @@ from mammo_core.predict.predictor import Prediction
 from mammo_core.settings import RESEARCH_ONLY
 
 SCORE_NOTE = "Scores are softmax outputs, not the probability of a disease."
+SCALED_NOTE = "Scores are temperature-scaled softmax outputs, not the probability of a disease."
 PICTURE_HEIGHT = 1100
 """Pixels of the films in PNG and PDF; about 200 ppi on the page."""
 MARGIN = 16 * mm
@@ -40,16 +42,31 @@ BAR_COLOUR = HexColor("#0072B2")
 GREY = HexColor("#555555")
 
 
-def prediction_json(prediction: Prediction, explanation: Explanation | None = None) -> bytes:
-    """UTF-8 JSON with all numbers of the prediction."""
+def score_note(prediction: Prediction) -> str:
+    """What the scores are, in one sentence."""
+    return SCORE_NOTE if prediction.backing.scaling is None else SCALED_NOTE
+
+
+def backing_words(prediction: Prediction, rule: str = DEFAULT_RULE) -> list[str]:
+    """The score held against the threshold of a rule, and whether the scores are scaled; whole sentences."""
+    judged = judge(prediction.backing, "film", rule, prediction.probabilities)
+    return [judged if isinstance(judged, str) else judged.words, prediction.backing.scaling_words]
+
+
+def prediction_json(prediction: Prediction, explanation: Explanation | None = None, rule: str = DEFAULT_RULE) -> bytes:
+    """UTF-8 JSON with all numbers of the prediction; ``rule`` chooses the threshold, see ``operating_points.RULES``."""
+    judged = judge(prediction.backing, "film", rule, prediction.probabilities)
     content: dict[str, object] = {
         "disclaimer": RESEARCH_ONLY,
-        "note": SCORE_NOTE,
+        "note": score_note(prediction),
         "film_id": prediction.film_id,
         "made_at": prediction.made_at,
         "task": prediction.task,
         "predicted": prediction.predicted,
         "probabilities": prediction.probabilities,
+        "raw_probabilities": prediction.raw_probabilities,
+        "scaling": prediction.backing.scaling.model_dump() if prediction.backing.scaling else None,
+        "threshold": judged if isinstance(judged, str) else judged.to_json(),
         "spread": prediction.spread,
         "agreement": prediction.agreement,
         "per_run": prediction.per_run,
@@ -57,6 +74,7 @@ def prediction_json(prediction: Prediction, explanation: Explanation | None = No
         "warnings": list(prediction.warnings),
         "steps": list(prediction.steps),
         "runs": list(prediction.runs),
+        "model_id": prediction.model_id,
         "models": list(prediction.origins),
         "map": None if explanation is None else map_facts(explanation),
     }
@@ -77,21 +95,30 @@ def map_facts(explanation: Explanation) -> dict[str, object]:
         "raw_max": [cam.raw_max for cam in explanation.cams],
         "outside_breast": explanation.alarms.outside_breast,
         "on_border": explanation.alarms.on_border,
+        "on_markers": explanation.alarms.on_markers,
+        "on_pectoral": explanation.alarms.on_pectoral,
+        "pectoral_area": explanation.alarms.pectoral_area,
         "alarms": list(explanation.alarms.sentences),
     }
 
 
 def prediction_png(
-    film: Film, prediction: Prediction, explanation: Explanation, style: OverlayStyle | None = None, max_height: int | None = None
+    film: Film,
+    prediction: Prediction,
+    explanation: Explanation,
+    style: OverlayStyle | None = None,
+    max_height: int | None = None,
+    rule: str = DEFAULT_RULE,
 ) -> bytes:
     """PNG of the film beside its map, with the result below; ``max_height`` as in :func:`side_by_side`."""
     lines = [
         headline(prediction),
-        scores_line(prediction),
+        f"{scores_line(prediction)}  ({score_note(prediction)})",
+        *backing_words(prediction, rule)[:1],
         explanation.statement,
         *explanation.alarms.sentences,
         *prediction.warnings,
-        f"Film {prediction.film_id}. Model {', '.join(prediction.runs)}. {prediction.made_at}.",
+        f"Film {prediction.film_id}. Model {prediction.model_id} ({', '.join(prediction.runs)}). {prediction.made_at}.",
     ]
     pixels = side_by_side(Panel(film.pixels, explanation.map, lines), style, max_height)
     return png_bytes(pixels, f"{headline(prediction)} {explanation.statement}")
@@ -101,16 +128,17 @@ def headline(prediction: Prediction) -> str:
     """The result in one sentence."""
     score = prediction.probabilities[prediction.predicted]
     if prediction.spread is None:
-        return f"Predicted {prediction.predicted}, score {score:.2f}."
-    return f"Predicted {prediction.predicted}, score {score:.2f}, SD {prediction.spread:.2f} over {len(prediction.runs)} runs."
+        return f"Predicted {prediction.predicted}, score {score_text(score)}."
+    spread = f"SD {prediction.spread:.2f} over {len(prediction.runs)} runs"
+    return f"Predicted {prediction.predicted}, score {score_text(score)}, {spread}."
 
 
 def scores_line(prediction: Prediction) -> str:
-    return "  ".join(f"{name} {value:.2f}" for name, value in prediction.probabilities.items())
+    return "  ".join(f"{name} {score_text(value)}" for name, value in prediction.probabilities.items())
 
 
-def prediction_pdf(film: Film, prediction: Prediction, explanation: Explanation | None = None) -> bytes:
-    """One A4 page: result, scores, map, warnings, what was done to the film, and which model says so."""
+def prediction_pdf(film: Film, prediction: Prediction, explanation: Explanation | None = None, rule: str = DEFAULT_RULE) -> bytes:
+    """One A4 page: result, scores, threshold, map, warnings, what was done to the film, and which model says so."""
     _register_fonts()
     buffer = io.BytesIO()
     page = Canvas(buffer, pagesize=A4)
@@ -123,14 +151,17 @@ def prediction_pdf(film: Film, prediction: Prediction, explanation: Explanation 
     for baseline in (height - 11 * mm, 9 * mm):
         page.drawCentredString(width / 2, baseline, RESEARCH_ONLY)
     frame = Frame(MARGIN, 14 * mm, width - 2 * MARGIN, height - 28 * mm, 0, 0, 0, 0)
-    content = KeepInFrame(frame.width, frame.height, _page_content(film, prediction, explanation, frame.width), mode="shrink")
+    content = KeepInFrame(
+        frame.width, frame.height, _page_content(film, (prediction, rule), explanation, frame.width), mode="shrink"
+    )
     frame.addFromList([content], page)
     page.showPage()
     page.save()
     return buffer.getvalue()
 
 
-def _page_content(film: Film, prediction: Prediction, explanation: Explanation | None, width: float) -> list[Flowable]:
+def _page_content(film: Film, judged: tuple[Prediction, str], explanation: Explanation | None, width: float) -> list[Flowable]:
+    prediction, rule = judged
     unfamiliar = prediction.unfamiliar
     familiar = {True: "Unlike the validation films.", False: "Like the validation films.", None: "Not judged."}[
         unfamiliar.flagged
@@ -140,16 +171,18 @@ def _page_content(film: Film, prediction: Prediction, explanation: Explanation |
         _text(f"Film {prediction.film_id}, {prediction.made_at}", 8, grey=True),
         Spacer(0, 3 * mm),
         _text(headline(prediction), 12, bold=True),
-        _text(f"{prediction.agreement} {SCORE_NOTE}".strip(), 8, grey=True),
+        _text(f"{prediction.agreement} {score_note(prediction)}".strip(), 8, grey=True),
         Spacer(0, 2 * mm),
         _score_table(prediction, width),
         Spacer(0, 3 * mm),
         *_map_content(film, explanation, width),
+        *_section("What backs the scores", backing_words(prediction, rule)),
         *_section("Is the film familiar?", [f"{familiar} {unfamiliar.reason}"]),
         *_section("Warnings", prediction.warnings or ["None."]),
         *_section("What was done to the film", prediction.steps),
         *_section(
-            "Which model", [_model_line(run, origin) for run, origin in zip(prediction.runs, prediction.origins, strict=True)]
+            f"Which model (id {prediction.model_id})",
+            [_model_line(run, origin) for run, origin in zip(prediction.runs, prediction.origins, strict=True)],
         ),
     ]
 
@@ -160,6 +193,7 @@ def _model_line(run: str, origin: dict[str, object]) -> str:
         f"trained on {origin.get('train_films', '?')} films of {origin.get('train_patients', '?')} patients of "
         f"{origin.get('dataset') or 'an unknown data set'}" + (" (synthetic)" if origin.get("synthetic") else ""),
         f"split {str(origin.get('split_sha256', 'unknown'))[:12]}",
+        f"weights {str(origin.get('weights_sha256', 'unknown'))[:12]}",
         f"made {origin.get('created_at', 'on an unknown date')}",
     ]
     return ", ".join(parts) + "."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mammo_core.analysis.backing import score_text
 from mammo_core.report.spec import Chart, Spec, at, category, layered, number, records, tooltip
 from mammo_core.report.theme import NEUTRAL, TRAINING
 
@@ -19,7 +20,7 @@ def probability_chart(probabilities: Mapping[str, float], per_run: Mapping[str, 
     order = list(probabilities)
     winner = max(order, key=lambda name: probabilities[name])
     bars = records(
-        {"class": name, "p": value, "text": f"{value:.2f}", "colour": TRAINING if name == winner else NEUTRAL}
+        {"class": name, "p": value, "text": score_text(value), "colour": TRAINING if name == winner else NEUTRAL}
         for name, value in probabilities.items()
     )
     dots = records({"class": name, "p": row[name], "run": run} for run, row in per_run.items() for name in order)

@@ -212,7 +212,7 @@ def record_words(record: ModelRecord) -> list[str]:
         + (", which are synthetic: nothing it says about a film of a patient means anything." if record.synthetic else "."),
     ]
     if record.quality:
-        told = ", ".join(f"{TITLES[name].lower()} {text}" for name, text in record.quality.items() if text != "undefined")
+        told = ", ".join(f"{TITLES[name]} {text}" for name, text in record.quality.items() if text != "undefined")
         words.append(f"On {record.val_films or '?'} validation films: {told or 'not evaluated'}.")
     words += [f"Converged? {verdict}" for verdict in record.verdicts]
     words.append(record.backing.scaling_words)

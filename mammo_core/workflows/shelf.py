@@ -104,7 +104,7 @@ def kept_row(name: str, record: ModelRecord) -> ShelfRow:
 
 
 def _verdicts(cards: Sequence[RunCard]) -> str:
-    counts = Counter(card.summary.verdict or "not judged" for card in cards if card.summary)
+    counts = Counter((card.summary.verdict or "not judged").replace("_", " ").lower() for card in cards if card.summary)
     many = len(cards) > 1
     return ", ".join(f"{count} {verdict}" if many else verdict for verdict, count in counts.most_common())
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from mammo_core.explain.methods import MEANING, METHOD_TITLES
+from mammo_core.config import TrainConfig
+from mammo_core.explain.methods import MEANING, METHOD_TITLES, methods_of
+from mammo_core.explain.targets import targets_of
 from pages.shared.frame import plain
 from pages.shared.viewer import Look, film_viewer
 
@@ -23,25 +25,39 @@ def film_and_map(film: Film, explanation: Explanation, key: str) -> None:
 
 
 def map_words(explanation: Explanation) -> None:
-    """Alarms first, then what such a map can and cannot say."""
+    """Alarms first, then what was looked at, then what such a map can and cannot say."""
     for sentence in explanation.alarms.sentences:
         st.warning(plain(sentence), icon=":material/warning:")
-    if not explanation.alarms.sentences and not explanation.empty:
-        st.caption(":material/check_circle: No alarm: the map lies on the breast and not on the film's border.")
-    cell = explanation.cell_mm
-    size = f" One cell is about {cell[0]:.0f} x {cell[1]:.0f} mm of the breast." if cell else ""
-    st.caption(plain(f"{MEANING}{size}"))
+    calm = "" if explanation.alarms.sentences else ":material/check_circle: No alarm. "
+    if explanation.alarms.checked:
+        st.caption(f"{calm}{plain(explanation.alarms.checked)}")
+    st.caption(plain(MEANING))
 
 
-def map_choices(key: str, class_names: Sequence[str], first: str) -> tuple[str, str]:
-    """Class and method: one row of widgets. ``first`` is the class shown at first."""
-    class_column, method_column = st.columns(2, vertical_alignment="bottom")
-    with class_column:
-        class_name = st.selectbox(
-            "Influence on the score for", class_names, index=list(class_names).index(first), key=f"{key}_class"
+def map_choices(key: str, class_names: Sequence[str], first: str, configs: Iterable[TrainConfig] = ()) -> tuple[str, str]:
+    """What to explain, and the method: one row of widgets.
+
+    Parameters
+    ----------
+    first : the class shown at first
+    configs : of the runs that are explained; they decide which questions make sense and which methods there can be
+
+    Returns
+    -------
+    The name of a class or of another target, and the name of a method; both are what ``Predictor.explain`` takes.
+    """
+    configs = list(configs)
+    names = [target.name for target in targets_of(class_names, any(config.ordinal for config in configs))]
+    methods = [name for name in METHOD_TITLES if all(name in methods_of(config.arch) for config in configs)]
+    target_column, method_column = st.columns(2, vertical_alignment="bottom")
+    with target_column:
+        target = st.selectbox(
+            "Influence on the score for",
+            names,
+            index=names.index(first),
+            key=f"{key}_class",
+            help="A class, or the question that matters: its map shows what spoke for one side and against the other.",
         )
     with method_column:
-        method = st.selectbox(
-            "Method", list(METHOD_TITLES), format_func=METHOD_TITLES.__getitem__, key="map_method", persist_state="session"
-        )
-    return class_name, method
+        method = st.selectbox("Method", methods, format_func=METHOD_TITLES.__getitem__, key="map_method", persist_state="session")
+    return target, method

@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from scipy import ndimage
 
-from mammo_core.explain.rendering import OverlayStyle, overlay
+from mammo_core.explain.rendering import OverlayStyle, coloured, overlay
 from mammo_core.settings import PROJECT_ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -362,6 +362,37 @@ def test_lines_run_where_the_map_passes_a_quarter_half_and_three_quarters(page, 
     # The map in the browser has a third of these cells a side, so a line may lie a few pixels off, but none is missing.
     assert passages[~ndimage.binary_dilation(drawn, iterations=4)].sum() == 0
     assert drawn[~ndimage.binary_dilation(passages, iterations=4)].sum() == 0
+
+
+def test_contours_and_opacity_are_remembered_for_films_that_are_opened_later(page, viewer):
+    canvas = _canvas(viewer)
+    canvas.focus()
+    page.keyboard.press("c")
+    expect(viewer.locator('input[name="lines"]')).to_be_checked()
+    expect(viewer.locator('input[name="opacity"]')).to_be_disabled()
+    expect(viewer.locator(".scale")).to_have_text(
+        "Lines at 1/4, 1/2 and 3/4 of this map's maximum (relative)", use_inner_text=True
+    )
+    later = page.context.new_page()
+    later.goto(page.url)
+    reopened = later.locator(".viewer").nth(VIEWERS["map"])
+    expect(reopened.locator('input[name="lines"]')).to_be_checked()
+    later.close()
+    page.keyboard.press("c")
+    expect(viewer.locator('input[name="lines"]')).not_to_be_checked()
+    page.keyboard.press("Shift+O")
+    expect(viewer.locator('input[name="opacity"]')).to_have_value("45")
+
+
+def test_the_colour_scale_is_said_to_be_relative_and_shows_the_colours_of_the_map(page, viewer):
+    scale = viewer.locator(".scale")
+    expect(scale).to_be_visible()
+    expect(scale).to_contain_text("relative to this map's maximum")
+    drawn = viewer.locator(".ramp").evaluate("(ramp) => getComputedStyle(ramp).backgroundImage")
+    ends = coloured(np.array([[0, 1]], np.float32))[0]
+    for colour in ends:
+        assert f"rgb({', '.join(str(int(part)) for part in colour)})" in drawn
+    expect(_as_opened(page, "film").locator(".scale")).to_be_hidden()
 
 
 def test_a_drag_with_the_right_button_changes_window_and_level_and_opens_no_menu(page, viewer):

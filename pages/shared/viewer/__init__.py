@@ -53,7 +53,10 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """How a viewer opens. What the reader changes in the browser stays until the page asks for something else."""
+    """How a viewer opens. What the reader changes in the browser stays until the page asks for something else.
+
+    Opacity and contours are kept in the browser's storage, so that the next film opens with them.
+    """
 
     mode: Mode = "one"
     """``one`` picture, ``swipe`` between two, or a ``pair`` side by side. With one side it is always ``one``."""

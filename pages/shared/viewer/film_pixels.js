@@ -123,10 +123,8 @@ function drawSide(out, pane, side, view, from, to) {
   const area = { x0, x1, y0: ys[0], y1: ys[1], stride: pane.width };
   if (view.zoom >= 1) drawWhole(out, film, grey, view, area);
   else drawReduced(out, film, grey, view, area);
-  if (map && side.opacity > 0) {
-    if (side.lines) drawLines(out, film, map, view, area);
-    else drawColours(out, film, map, side.overlay, view, area);
-  }
+  if (map && side.lines) drawLines(out, film, map, view, area);
+  else if (map && side.opacity > 0) drawColours(out, film, map, side.overlay, view, area);
 }
 
 /** First screen pixel whose centre lies on the film, and the one behind the last. */

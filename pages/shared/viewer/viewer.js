@@ -5,6 +5,8 @@ const LARGEST_ZOOM = 32; // screen pixels for each film pixel
 const MODES = ["one", "swipe", "pair"];
 const MOST_REMEMBERED = 20;
 const TOLD_AFTER = 700; // ms without change before a screen reader is told the zoom
+const SCALE = { colours: "relative to this map's maximum", lines: "Lines at 1/4, 1/2 and 3/4 of this map's maximum (relative)" };
+const OVERLAY = "mammotrace-viewer-overlay"; // where the browser keeps how the reader wants maps drawn
 
 const viewers = new WeakMap(); // place on the page -> its viewer
 const remembered = new Map(); // key and content -> what was set there
@@ -50,7 +52,8 @@ class Viewer {
   /** Other films: as they were left here before, or whole and with the grey values as read. */
   begin(content, look, given) {
     this.content = content;
-    this.set = remembered.get(content) || { zoom: null, x: 0.5, y: 0.5, window: 1, level: 0.5, inverted: false, divider: 0.5, ...look, given };
+    const fresh = { zoom: null, x: 0.5, y: 0.5, window: 1, level: 0.5, inverted: false, divider: 0.5, ...look, ...keptOverlay(look), given };
+    this.set = remembered.get(content) || fresh;
     remembered.delete(content);
     remembered.set(content, this.set);
     if (remembered.size > MOST_REMEMBERED) remembered.delete(remembered.keys().next().value);
@@ -106,6 +109,7 @@ class Viewer {
     this.root.querySelector(".modes").hidden = !two;
     this.root.querySelectorAll(".of-swipe").forEach((part) => (part.hidden = mode !== "swipe"));
     this.root.querySelectorAll(".of-map").forEach((part) => (part.hidden = !mapped));
+    this.showScale();
     this.root.querySelectorAll("[data-mode]").forEach((button) => button.setAttribute("aria-pressed", button.dataset.mode === mode));
     this.root.querySelector('[data-do="invert"]').setAttribute("aria-pressed", set.inverted);
     this.panes.forEach((pane, index) => {
@@ -119,6 +123,16 @@ class Viewer {
     this.changed();
   }
 
+  /** What the colours mean: they have no unit, and are alike for no two maps. */
+  showScale() {
+    const { palette } = this.data;
+    this.root.querySelectorAll(".of-colours").forEach((part) => (part.hidden = this.set.lines));
+    this.root.querySelector(".scale-told").textContent = this.set.lines ? SCALE.lines : SCALE.colours;
+    if (!palette) return;
+    const colours = Array.from({ length: 17 }, (_, step) => `#${palette.slice(6 * Math.min(255, 16 * step)).slice(0, 6)}`);
+    this.root.querySelector(".ramp").style.background = `linear-gradient(to right, ${colours.join(", ")})`;
+  }
+
   showFields() {
     const { fields, set } = this;
     const active = this.root.getRootNode().activeElement;
@@ -128,6 +142,7 @@ class Viewer {
       if (fields[name] !== active || fields[name].type === "range") fields[name].value = Math.round(value);
     }
     fields.lines.checked = set.lines;
+    fields.opacity.disabled = set.lines; // lines have no opacity
     fields["opacity-told"].value = `${Math.round(values.opacity)} %`;
   }
 
@@ -220,6 +235,7 @@ class Viewer {
     Object.assign(this.set, values);
     this.set.opacity = Math.min(1, Math.max(0, this.set.opacity));
     this.set.divider = Math.min(1, Math.max(0, this.set.divider));
+    if ("lines" in values || "opacity" in values) keepOverlay(this.data.look, this.set);
     this.arrange();
   }
 
@@ -299,6 +315,28 @@ class Viewer {
       : null;
     where.textContent = `Row ${row + 1}, column ${column + 1}: ${(100 * value).toFixed(1)} %${influence === null ? "" : `, map ${influence.toFixed(2)}`}`;
   }
+}
+
+/** Contours and opacity as the reader left them, for films that are opened later; unless the page asks for something else now. */
+function keptOverlay(look) {
+  try {
+    const { asked, lines, opacity } = JSON.parse(localStorage.getItem(OVERLAY));
+    return asked === overlayAsked(look) && typeof lines === "boolean" && opacity >= 0 && opacity <= 1 ? { lines, opacity } : {};
+  } catch {
+    return {}; // nothing is kept, or the browser keeps nothing
+  }
+}
+
+function keepOverlay(look, { lines, opacity }) {
+  try {
+    localStorage.setItem(OVERLAY, JSON.stringify({ asked: overlayAsked(look), lines, opacity }));
+  } catch {
+    // The browser keeps nothing; the film in view stays as it was set.
+  }
+}
+
+function overlayAsked(look) {
+  return JSON.stringify([look.lines, look.opacity]);
 }
 
 export default function ({ parentElement, data }) {

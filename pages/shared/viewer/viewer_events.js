@@ -125,6 +125,7 @@ function keyPressed(viewer, pane, event) {
     i: () => viewer.change({ inverted: !set.inverted }),
     r: () => viewer.reset(),
     o: () => viewer.change({ opacity: set.opacity + sign * 0.05 }),
+    c: () => viewer.change({ lines: !set.lines }),
     s: () => viewer.change({ mode: modes[(modes.indexOf(viewer.mode) + 1) % modes.length] }),
     ",": () => viewer.change({ divider: set.divider - 0.02 }),
     ".": () => viewer.change({ divider: set.divider + 0.02 }),
