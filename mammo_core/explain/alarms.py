@@ -75,8 +75,8 @@ class MapAlarms:
     def sentences(self) -> tuple[str, ...]:
         """Whole sentences for the user; empty where nothing is alarming."""
         found = [
-            f"{_more_than(share, limit)} of the map {where}, where at most {limit:.0%} is expected: the score may rest on something other than "
-            "tissue."
+            f"{_more_than(share, limit)} of the map {where}, where at most {limit:.0%} is expected: the score may rest on "
+            "something other than tissue."
             for share, limit, where in (
                 (self.outside_breast, MAX_OUTSIDE_BREAST, "lies outside the breast"),
                 (self.on_border, MAX_ON_BORDER, f"lies in the outer {BORDER_SHARE:.0%} of the film"),
