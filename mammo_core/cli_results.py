@@ -1,4 +1,4 @@
-"""The commands that show what a run found: evaluate, diagnose, compare, report-pack, gradcam, predict."""
+"""The commands that show what a run found: evaluate, diagnose, compare, report-pack, gradcam."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from mammo_core import cli_maps, cli_models
 from mammo_core.cli_app import Json, Runs, app, comma_names, open_home
 from mammo_core.errors import MammoError
-from mammo_core.settings import RESEARCH_ONLY
 from mammo_core.terminal import ProgressBar, print_json, say, table_text
+
+__all__ = ["cli_maps", "cli_models"]
+"""They register their commands when they are imported."""
 
 
 @app.command()
@@ -181,36 +184,18 @@ def gradcam(
     images: Annotated[
         str | None, typer.Option(help="Image ids with commas; none takes the clearest right and wrong ones.")
     ] = None,
-    method: str = "gradcam",
+    method: cli_maps.Method = "gradcam",
+    on: cli_maps.Part = "val",
     json: Json = False,
 ) -> None:
     """Maps of what influenced the score, on the original films."""
     from mammo_core.runs.run_dir import find_run
-    from mammo_core.workflows.gallery import make_maps
+    from mammo_core.workflows.gallery import ChosenFilms, make_maps
+    from mammo_core.workflows.map_records import part_named
 
-    workspace = open_home()
-    made = make_maps(workspace, find_run(workspace, run), comma_names(images), out, method=method, progress=ProgressBar("Maps"))
+    workspace, films = open_home(), ChosenFilms(comma_names(images), part_named(on))
+    made = make_maps(workspace, find_run(workspace, run), films, out, method=method, progress=ProgressBar("Maps"))
     _items(made, json, lambda item: item["file"])
-
-
-@app.command()
-def predict(
-    images: list[Path],
-    run: Runs,
-    gradcam: Annotated[Path | None, typer.Option(help="Also write maps into this folder.")] = None,
-    json: Json = False,
-) -> None:
-    """Predict on films with one run, or with several as an ensemble."""
-    from mammo_core.workflows.prediction import predict_files
-
-    made = predict_files(open_home(), run, images, gradcam_dir=gradcam)
-    _items(made, json, _prediction_text)
-    say(f"{RESEARCH_ONLY}.")
-
-
-def _prediction_text(item: dict[str, Any]) -> str:
-    lines = [f"{item['predicted']} ({max(item['probabilities'].values()):.2f})"]
-    return "\n  ".join([*lines, *(f"Warning: {warning}" for warning in item["warnings"])])
 
 
 def _items(made: list[dict[str, Any]], json: bool, show: Any) -> None:

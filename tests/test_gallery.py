@@ -10,7 +10,7 @@ from mammo_core.data.manifest import load_dataset
 from mammo_core.errors import ConfigError, DataError
 from mammo_core.settings import RESEARCH_ONLY
 from mammo_core.storage import write_table
-from mammo_core.workflows.gallery import make_gallery, make_maps
+from mammo_core.workflows.gallery import ChosenFilms, make_gallery, make_maps
 from mammo_core.workflows.telling_films import pick_films, safe_name, telling_films
 
 TRUTH = {"i1": "A", "i2": "A", "i3": "B", "i4": "B", "i5": "C", "i6": "C"}
@@ -96,7 +96,7 @@ def test_a_gallery_needs_predictions_a_known_method_and_a_number_of_films(worksp
 
 
 def test_maps_of_named_films_come_at_full_size_under_their_ids(workspace, run, tmp_path):
-    rows = make_maps(workspace, run.id, ["i4", "unknown", "i6"], tmp_path / "maps", method="layercam")
+    rows = make_maps(workspace, run.id, ChosenFilms(["i4", "unknown", "i6"]), tmp_path / "maps", method="layercam")
     assert list(dict.fromkeys(row["image"] for row in rows)) == ["i4", "unknown", "i6"]
     failed = [row for row in rows if row["error"]]
     assert [row["image"] for row in failed] == ["unknown"]
@@ -117,7 +117,7 @@ def test_without_named_films_the_clearest_right_and_wrong_one_of_each_class_are_
     assert telling_films(run, CLASSES) == ["i1", "i2", "i4", "i6", "i5"]
     run.predictions_file("val").unlink()
     with pytest.raises(DataError, match="no predictions"):
-        make_maps(workspace, run, None, tmp_path / "maps")
+        make_maps(workspace, run, ChosenFilms(), tmp_path / "maps")
 
 
 def test_names_of_pictures_cannot_leave_their_folder():

@@ -8,13 +8,10 @@ from sklearn.metrics import average_precision_score
 
 from make_films import breast_of, drawn_film
 from make_models import write_model_run
-from mammo_core.data.breast import find_breast
 from mammo_core.data.film import Film, FilmFacts
 from mammo_core.data.manifest import DatasetRecord
-from mammo_core.data.phantom import make_patient, write_phantoms
-from mammo_core.data.preprocess import prepare
+from mammo_core.data.phantom import write_phantoms
 from mammo_core.errors import ConfigError, DataError
-from mammo_core.explain.gradcam import CamMap
 from mammo_core.explain.localisation import (
     BASELINES,
     MEASURES,
@@ -24,13 +21,12 @@ from mammo_core.explain.localisation import (
     breast_on_film,
     localise,
     localise_all,
-    marker_alarm,
-    marker_regions,
     mask_of_boxes,
     mean_estimates,
 )
 from mammo_core.storage import write_json, write_table
-from mammo_core.workflows.localise import localisation_file, localise_run, summarise
+from mammo_core.workflows.localise import localise_run, summarise
+from mammo_core.workflows.map_records import localisation_file
 
 SHAPE = (40, 30)
 LESION = mask_of_boxes([(10, 8, 6, 5)], SHAPE)
@@ -207,7 +203,7 @@ def test_films_are_parted_into_thirds_by_the_size_of_the_lesion():
     assert found["all"]["scores"]["map"]["pointing"]["value"] == pytest.approx(1 / 3)
     assert found["all"]["gains"]["centre"]["pointing"]["value"] == pytest.approx(1 / 3 - 0.25)
     assert found["all"]["empty"] == 6
-    assert "6 map(s) show no positive evidence; they count as misses." in found["words"]
+    assert "6 maps show no positive evidence; they count as misses." in found["words"]
 
 
 def test_sizes_are_in_square_millimetres_where_every_film_states_its_spacing():
@@ -227,62 +223,6 @@ def test_the_words_say_better_only_where_every_interval_does():
 def test_without_a_film_there_is_nothing_to_summarise():
     with pytest.raises(DataError, match="no film with a lesion outline"):
         summarise([])
-
-
-# ---- markers -----------------------------------------------------------------------------------------------------------------
-
-
-def cam_at(grid: np.ndarray, canvas: tuple[int, int]) -> CamMap:
-    values = np.kron(grid, np.ones((canvas[0] // grid.shape[0], canvas[1] // grid.shape[1]))).astype(np.float32)
-    return CamMap(values, grid.astype(np.float32), 0.0, 1.0, not grid.any(), "A", "gradcam", "bn2")
-
-
-def test_the_marker_of_a_drawn_film_is_found_where_it_was_drawn():
-    pixels = drawn_film((640, 512))
-    breast = find_breast(pixels)
-    markers, regions = marker_regions(pixels, breast)
-    truth = np.zeros((640, 512), np.bool_)
-    truth[int(0.04 * 640) : int(0.09 * 640), int(0.8 * 512) : int(0.92 * 512)] = True
-    drawn = np.repeat(np.repeat(markers, breast.factor, axis=0), breast.factor, axis=1)[:640, :512]
-    assert regions == 1
-    assert (drawn & truth).sum() / (drawn | truth).sum() > 0.8
-
-
-@pytest.mark.parametrize("film", make_patient(seed=3, index=1)[:4:3], ids=lambda film: film.name)
-def test_both_lines_of_text_on_a_phantom_are_found_and_no_breast(film):
-    pixels = (film.pixels / 65535).astype(np.float32)
-    breast = find_breast(pixels)
-    markers, regions = marker_regions(pixels, breast)
-    height, width = markers.shape
-    assert regions == 2
-    away = markers[:, width // 2 :] if film.laterality == "L" else markers[:, : width // 2]
-    assert away.sum() == markers.sum()
-    assert {int(row >= height / 2) for row in np.nonzero(markers)[0]} == {0, 1}
-    assert not (markers & breast.mask).any()
-
-
-def test_a_map_on_the_marker_raises_an_alarm_and_one_on_the_breast_does_not():
-    pixels = drawn_film((320, 256), reach=0.9)
-    pixels[40:56, 180:225] = 0.9  # within the box around the breast, beside the breast
-    film = film_of(pixels)
-    prepared = prepare(film, (160, 128))
-    row, column = prepared.geometry.to_canvas(48, 202)
-    on_marker, on_breast = np.zeros((20, 16)), np.zeros((20, 16))
-    on_marker[int(row // 8), int(column // 8)] = 1
-    on_breast[10, 4] = 1
-    found = marker_alarm(cam_at(on_marker, (160, 128)), prepared, film)
-    assert found.share > 0.3
-    assert "lies on a marker or text outside the breast" in found.sentences[0]
-    calm = marker_alarm(cam_at(on_breast, (160, 128)), prepared, film)
-    assert calm.share < 0.01
-    assert calm.sentences == ()
-    assert marker_alarm(cam_at(np.zeros((20, 16)), (160, 128)), prepared, film).share is None
-
-
-def test_without_a_breast_nothing_is_called_a_marker():
-    film = film_of(np.full((320, 256), 0.5))
-    found = marker_alarm(cam_at(np.ones((4, 4)), (64, 64)), prepare(film, (64, 64)), film)
-    assert (found.share, found.regions, found.sentences) == (None, 0, ())
 
 
 # ---- a whole run -------------------------------------------------------------------------------------------------------------

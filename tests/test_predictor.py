@@ -267,3 +267,12 @@ def test_the_result_in_one_sentence_states_spread_and_number_of_runs(workspace):
     prediction = Predictor.load(workspace, ["exp/seed_1", "exp/seed_2"]).predict(FILM)
     score = prediction.probabilities[prediction.predicted]
     assert headline(prediction) == f"Predicted {prediction.predicted}, score {score:.2f}, SD {prediction.spread:.2f} over 2 runs."
+
+
+def test_side_and_view_of_the_manifest_count_only_where_the_file_is_silent():
+    silent = FILM.known_as("L", "MLO")
+    assert (silent.facts.laterality, silent.facts.view) == ("L", "MLO")
+    assert silent.pixels is FILM.pixels
+    stated = film_of(FILM.pixels, laterality="R", view="CC").known_as("L", "MLO")
+    assert (stated.facts.laterality, stated.facts.view) == ("R", "CC")
+    assert FILM.known_as("", "").facts == FILM.facts

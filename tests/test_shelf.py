@@ -12,7 +12,7 @@ import pytest
 from make_runs import write_experiment, write_run
 from mammo_core.runs.listing import list_cards
 from mammo_core.settings import Workspace
-from mammo_core.workflows.shelf import metric_over_runs, shelf, shelf_of_runs
+from mammo_core.workflows.shelf import metric_over_runs, runs_alike, shelf, shelf_of_runs
 
 
 def test_seeds_of_an_experiment_share_a_row_with_mean_sd_and_n(workspace: Workspace) -> None:
@@ -52,3 +52,16 @@ def test_weights_that_are_gone_are_said(workspace: Workspace) -> None:
 def test_a_metric_nobody_has_is_undefined_and_not_zero(workspace: Workspace, metric: str) -> None:
     write_run(workspace.experiments / "x" / "seed_1", replicates=5)
     assert metric_over_runs(list_cards(workspace), metric) == "undefined"
+
+
+def test_runs_are_alike_that_learnt_the_same_films_for_the_same_classes_and_still_have_weights(workspace: Workspace) -> None:
+    folder = workspace.experiments / "x"
+    seeds = [write_run(folder / f"seed_{seed}", seed=seed, replicates=5) for seed in (1, 2, 3)]
+    fold = write_run(folder / "seed_1_fold_2", seed=1, fold=2, replicates=5)
+    other = write_run(workspace.experiments / "y" / "seed_1", replicates=5)
+    for run in (*seeds[:2], fold, other):
+        run.best_model.write_bytes(b"weights")
+    assert set(runs_alike(list_cards(workspace), "x/seed_1")) == {"x/seed_1", "x/seed_2"}
+    assert runs_alike(list_cards(workspace), "x/seed_2")[0] == "x/seed_2"
+    assert runs_alike(list_cards(workspace), "x/seed_1_fold_2") == ("x/seed_1_fold_2",)
+    assert runs_alike(list_cards(workspace), "gone/seed_1") == ("gone/seed_1",)

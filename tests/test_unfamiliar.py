@@ -1,15 +1,21 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import skimage
+import sklearn.datasets
 import torch
+from pydicom.data import get_testdata_file
 from sklearn.metrics import roc_auc_score
 
-from make_films import drawn_film
+from make_films import RAMP, drawn_film, write_dicom
 from make_models import write_model_run
 from mammo_core.data.film import Film, FilmFacts
 from mammo_core.data.phantom import make_patient
 from mammo_core.data.preprocess import prepare
-from mammo_core.errors import CorruptRunFile
+from mammo_core.data.reader import read_film
+from mammo_core.errors import CorruptRunFile, FilmUnreadable
 from mammo_core.predict.ensemble import combine_unfamiliar
 from mammo_core.predict.unfamiliar import FeatureGuard, Unfamiliar, load_guard
 from mammo_core.storage import write_table
@@ -105,22 +111,84 @@ def film_of(pixels):
     return Film(np.ascontiguousarray(pixels, np.float32), facts)
 
 
-def test_noise_and_patterns_stand_out_from_phantom_films():
+@pytest.fixture(scope="module")
+def phantom_features():
+    """A way to pooled features of films, and those of 36 phantoms of nine patients, with ImageNet's weights."""
     model = build_model("tf_efficientnet_lite0", 2).eval()
     load_into(model, "tf_efficientnet_lite0", find_weights("tf_efficientnet_lite0", "imagenet"))
 
     def features(films):
-        pixels = torch.from_numpy(np.stack([prepare(film_of(film), (96, 96)).pixels for film in films])[:, None])
+        pixels = torch.from_numpy(np.stack([prepare(film, (96, 96)).pixels for film in films])[:, None])
         with torch.inference_mode():
             batch = normalise(to_float(pixels, torch.device("cpu")), normalisation_of(model))
             return features_and_logits(model, batch)[0].numpy()
 
-    phantoms = [film.pixels / np.float32(65535) for index in range(9) for film in make_patient(11, index, height=200)]
+    phantoms = [film_of(film.pixels / np.float32(65535)) for index in range(9) for film in make_patient(11, index, height=200)]
+    return features, features(phantoms)
+
+
+def patterns():
     rows, columns = np.mgrid[:160, :128]
-    strangers = [RNG.random((160, 128)) for _ in range(4)]
-    strangers += [0.5 + 0.5 * np.sin((rows * a + columns * b) / 6) for a, b in ((1, 0), (0, 1), (1, 1), (1, -1))]
-    guard = FeatureGuard.fit(features(phantoms[:24]), np.repeat(np.arange(6).astype(str), 4))
-    known, strange = guard.score(features(phantoms[24:])), guard.score(features(strangers))
+    waves = [0.5 + 0.5 * np.sin((rows * a + columns * b) / 6) for a, b in ((1, 0), (0, 1), (1, 1), (1, -1))]
+    return [film_of(pixels) for pixels in [*(RNG.random((160, 128)) for _ in range(4)), *waves]]
+
+
+def photographs():
+    folders = [Path(skimage.__file__).parent / "data", Path(sklearn.datasets.__file__).parent / "images"]
+    names = ("astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "page.png", "moon.png")
+    return [
+        read_film(path) for name in (*names, "china.jpg", "flower.jpg") for folder in folders if (path := folder / name).exists()
+    ]
+
+
+def other_dicom():
+    names = ("CT_small.dcm", "MR_small.dcm", "examples_overlay.dcm", "JPEG2000.dcm", "explicit_VR-UN.dcm", "RG1_UNCI.dcm")
+    found = [path for name in names if (path := get_testdata_file(name, download=False))]
+    return [read_film(Path(path)) for path in found]
+
+
+@pytest.mark.parametrize("make, count", [(patterns, 8), (photographs, 10), (other_dicom, 5)])
+def test_what_is_no_mammogram_stands_out_from_phantom_films(phantom_features, make, count):
+    features, phantoms = phantom_features
+    guard = FeatureGuard.fit(phantoms[:24], np.repeat(np.arange(6).astype(str), 4))
+    strangers = make()
+    assert len(strangers) >= count
+    known, strange = guard.score(phantoms[24:]), guard.score(features(strangers))
     assert roc_auc_score([0] * len(known) + [1] * len(strange), np.concatenate([known, strange])) >= 0.95
-    drawn = guard.score(features([drawn_film((160, 128))]))
+    assert (strange > guard.threshold).mean() > 0.9
+    assert (known > guard.threshold).mean() < 0.2
+    drawn = guard.score(features([film_of(drawn_film((160, 128)))]))
     assert drawn[0] > np.median(known)  # a cartoon of a breast is farther away than a phantom
+
+
+def test_a_mirrored_film_is_as_familiar_as_the_film_itself(phantom_features):
+    features, phantoms = phantom_features
+    guard = FeatureGuard.fit(phantoms[:24], np.repeat(np.arange(6).astype(str), 4))
+    film = make_patient(11, 8, height=200)[0].pixels / np.float32(65535)
+    there, mirrored = guard.score(features([film_of(film), film_of(film[:, ::-1])]))
+    assert mirrored == pytest.approx(there, rel=0.15)
+
+
+def test_a_colour_photograph_is_said_to_be_none():
+    path = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    assert any("which no mammogram is" in warning for warning in read_film(path).facts.warnings)
+
+
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("SC_rgb.dcm", "colour picture"),
+        ("DICOMDIR", "DICOMDIR index"),
+        ("emri_small.dcm", "multi-frame"),
+        ("rtplan.dcm", "holds no picture"),
+    ],
+)
+def test_what_is_surely_no_film_never_reaches_a_model(name, reason):
+    with pytest.raises(FilmUnreadable, match=reason):
+        read_film(Path(get_testdata_file(name, download=False)))
+
+
+def test_raw_detector_values_never_reach_a_model(tmp_path):
+    path = write_dicom(tmp_path / "raw.dcm", RAMP, PresentationIntentType="FOR PROCESSING")
+    with pytest.raises(FilmUnreadable, match="FOR PROCESSING"):
+        read_film(path)

@@ -30,6 +30,8 @@ MAX_BACKGROUND_RATIO = 0.5
 """The median outside the mask must be below this multiple of the median inside; else there is no dark background."""
 BRIGHT_LEVEL = 0.5
 PERCENTILES = (0.5, 99.5)
+PIXELS_AT_ONCE = 2**18
+"""Pillow copies what it is given; a few rows at a time, the copy stays in the processor's cache."""
 MAX_SAMPLES = 2**20
 """Percentiles are taken over at most this many pixels on a regular grid: 0.5 % of them are still 5,000."""
 
@@ -50,8 +52,11 @@ class Breast:
 def reduced(pixels: Pixels) -> tuple[Pixels, int]:
     """The film averaged over blocks so that its longest side has at most ``REDUCED_SIDE`` cells, and the block's side."""
     factor = max(1, math.ceil(max(pixels.shape) / REDUCED_SIDE))
-    small = np.asarray(Image.fromarray(pixels).reduce(factor)) if factor > 1 else pixels
-    return small, factor
+    if factor == 1:
+        return pixels, factor
+    step = factor * max(1, PIXELS_AT_ONCE // (factor * pixels.shape[1]))
+    strips = [Image.fromarray(pixels[top : top + step]).reduce(factor) for top in range(0, len(pixels), step)]
+    return np.concatenate([np.asarray(strip) for strip in strips]), factor
 
 
 def find_breast(pixels: Pixels) -> Breast:

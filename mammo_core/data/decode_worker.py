@@ -86,7 +86,7 @@ def main() -> None:
     jobs = os.fdopen(os.dup(0), "rb")
     _send_to_nowhere(0, 1)  # C libraries print; the protocol has descriptors of its own
     _limit_resources(memory_bytes)
-    from mammo_core.data import preprocess, reader  # noqa: F401  imported under the limits, before the first job's clock runs
+    from mammo_core.data import masks, preprocess, reader  # noqa: F401  imported under the limits, before the first job's clock runs
 
     write_message(answers, {"ready": os.getpid()})
     _send_to_nowhere(2)
@@ -139,9 +139,12 @@ def _answer(job: Mapping[str, Any]) -> Message:
 
 
 def _do(kind: str, path: Path, canvas: list[int] | None) -> Message:
+    from mammo_core.data.masks import read_mask
     from mammo_core.data.preprocess import prepare
     from mammo_core.data.reader import read_film
 
+    if kind == "mask":
+        return {}, {"mask": read_mask(path).pixels}
     film = read_film(path)
     if kind == "film":
         return {"facts": asdict(film.facts)}, {"pixels": film.pixels}

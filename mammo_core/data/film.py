@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -94,3 +94,10 @@ class Film:
 
     pixels: npt.NDArray[np.float32]
     facts: FilmFacts
+
+    def known_as(self, laterality: str, view: str) -> Film:
+        """The film with a side and a view from elsewhere (a manifest) where its file states none; empty text is unknown."""
+        facts = self.facts
+        return Film(
+            self.pixels, replace(facts, laterality=facts.laterality or laterality or None, view=facts.view or view or None)
+        )

@@ -133,7 +133,9 @@ def _luminance(image: Image.Image, stored: Image.Image, notes: Notes) -> npt.NDA
     if np.array_equal(rgb[:, :, 0], rgb[:, :, 1]) and np.array_equal(rgb[:, :, 0], rgb[:, :, 2]):
         notes.steps.append("Stored as colour with three equal channels; one of them was taken.")
         return rgb[:, :, 0]
-    notes.warnings.append("This is a colour picture, and a film is grey: its luminance (ITU-R 601-2) was taken.")
+    notes.warnings.append(
+        "This is a colour picture, which no mammogram is: it may be a photograph. Its luminance (ITU-R 601-2) was taken."
+    )
     return np.asarray(image.convert("RGB").convert("L"))
 
 

@@ -19,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mammo_core.data.film import Film, FilmFacts
+from mammo_core.data.masks import LesionMask
 from mammo_core.data.preprocess import Geometry, PreparedFilm, check_canvas
+from mammo_core.data.spare_worker import keep_spare_worker, take_worker
 from mammo_core.data.worker_process import WorkerDied, WorkerProcess
 from mammo_core.errors import FilmUnreadable
 
@@ -33,7 +35,8 @@ DEFAULT_MEMORY = 3 * 2**30
 
 @dataclass(frozen=True)
 class Job:
-    """One film to be read. ``facts`` gives a :class:`FilmSummary`, ``prepare`` a PreparedFilm, ``film`` a Film.
+    """One file to be read. ``facts`` gives a :class:`FilmSummary`, ``prepare`` a PreparedFilm, ``film`` a Film, ``mask`` a
+    LesionMask (the file is a lesion outline, see :func:`mammo_core.data.masks.read_mask`).
 
     Raises
     ------
@@ -41,7 +44,7 @@ class Job:
         The canvas cannot be used.
     """
 
-    kind: Literal["facts", "prepare", "film"]
+    kind: Literal["facts", "prepare", "film", "mask"]
     path: Path
     canvas: tuple[int, int] | None = None
     """Height and width of the model's input; for ``prepare``."""
@@ -65,7 +68,7 @@ class FilmSummary:
     pixel_sha256: str
 
 
-Result: TypeAlias = FilmSummary | PreparedFilm | Film
+Result: TypeAlias = FilmSummary | PreparedFilm | Film | LesionMask
 
 
 class DecodePool:
@@ -154,6 +157,14 @@ def _outcome(future: Future[Result | FilmUnreadable]) -> Result | FilmUnreadable
         return FilmUnreadable(STOPPED)
 
 
+def expect_uploads() -> None:
+    """Have a worker for :func:`read_film_safely` or a default pool started in the background; it saves the first film a second.
+
+    See :mod:`mammo_core.data.spare_worker`. A page calls this when it is opened; it returns at once.
+    """
+    keep_spare_worker(DEFAULT_SECONDS, DEFAULT_MEMORY)
+
+
 def read_film_safely(path: Path, seconds: float = DEFAULT_SECONDS) -> Film:
     """Read one film in a child process that serves nothing else: for uploads.
 
@@ -217,7 +228,7 @@ class _Seat:
                 worker.close()
                 worker = None
             if worker is None:
-                worker, self._films = WorkerProcess(self._seconds, self._memory_bytes), 0
+                worker, self._films = take_worker(self._seconds, self._memory_bytes), 0
                 self._worker = worker
             return worker
 
@@ -237,6 +248,8 @@ def _result(job: Job, header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]
         return Film(arrays["pixels"], FilmFacts.from_dict(header["facts"]))
     if job.kind == "facts":
         return FilmSummary(FilmFacts.from_dict(header["facts"]), arrays["thumbnail"], str(header["pixel_sha256"]))
+    if job.kind == "mask":
+        return LesionMask(arrays["mask"])
     geometry = Geometry.from_dict(header["geometry"])
     return PreparedFilm(arrays["pixels"], arrays["breast_mask"], geometry, tuple(header["warnings"]), tuple(header["steps"]))
 

@@ -5,9 +5,14 @@ cosine distance to its nearest neighbours. The limit comes from the validation f
 other patients.
 
 Before the cosine each feature is replaced by its (signed) square root, so that a few strong channels do not decide alone.
-On a run trained on 240 phantom films, with 60 for validation, this flagged 0 of 100 test phantoms, 20 of 20 photographs, 20 of
-20 noise pictures, 36 of 36 other DICOM pictures and 7 of 8 films of patients; the plain Euclidean distance flagged 0, 12, 7, 15
-and 0 of them.
+``python -m bench.unfamiliar`` measures it on test films and on 137 readable pictures that are no mammogram (photographs, other
+DICOM pictures, noise and test patterns). On four runs trained on phantoms, each with 60 or 64 validation films, the AUROC was
+0.997 to 1.000 for each kind, 533 of 548 such pictures were flagged, and 1 of 328 test films. On two of these runs the plain
+Euclidean distance had an AUROC of 0.90 and 0.94 and flagged 27 and 58 of 137, the Mahalanobis distance 0.96 and 0.97 with 46
+and 84. One, five or ten neighbours, with the square root or without, come to nearly the same.
+
+What it does not see: a model of phantoms flags only some films of patients (2 to 7 of 8 here), and films upside down or with
+strong noise mostly pass.
 """
 
 from __future__ import annotations

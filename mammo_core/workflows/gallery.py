@@ -7,20 +7,23 @@ error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mammo_core.data.film import Film
-from mammo_core.data.manifest import Dataset, load_dataset
+from mammo_core.data.manifest import Dataset
 from mammo_core.errors import ConfigError, DataError, MammoError
 from mammo_core.explain.methods import MEANING, METHOD_TITLES
 from mammo_core.explain.rendering import Panel, Rgb, contact_sheet, png_bytes, reduced, side_by_side
 from mammo_core.predict.explaining import Explanation
 from mammo_core.predict.predictor import Predictor
 from mammo_core.predict.result_files import map_facts
+from mammo_core.report.picture_pdf import picture_pdf
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import write_atomic, write_json
+from mammo_core.workflows.map_records import dataset_of, part_title
 from mammo_core.workflows.telling_films import (
     KIND_TITLES,
     KINDS,
@@ -53,8 +56,9 @@ def make_gallery(
 ) -> dict[str, Any]:
     """Maps of the most confident right, missed and wrongly called films of each class.
 
-    Written to ``reports/gradcam/<experiment>/<run>/<on>_<method>/``: a picture for each film and class, ``gallery.png`` (contact
-    sheet) and ``gallery.json``. A gallery made before with the same arguments is replaced.
+    Written to ``reports/gradcam/<experiment>/<run>/<on>_<method>/``: a picture for each film and class, ``gallery.png`` and
+    ``gallery.pdf`` (contact sheet, 300 pixels an inch) and ``gallery.json``. A gallery made before with the same arguments is
+    replaced.
 
     Parameters
     ----------
@@ -83,12 +87,11 @@ def make_gallery(
     run_dir = find_run(workspace, run)
     predictor = Predictor.load(workspace, [run_dir])
     picks = pick_films(predictions_of(run_dir, on), predictor.class_names, per_class)
-    dataset_name = on.removeprefix("dataset_") if on.startswith("dataset_") else run_dir.config().dataset
     folder = gallery_folder(workspace, run_dir, on, method)
     folder.mkdir(parents=True, exist_ok=True)
     items: list[dict[str, Any]] = []
     rows = SheetRows(predictor.class_names)
-    for pick, class_name, result in mapped_films(predictor, load_dataset(workspace, dataset_name), picks, method, progress):
+    for pick, class_name, result in mapped_films(predictor, dataset_of(workspace, run_dir, on), picks, method, progress):
         item: dict[str, Any] = {"image": pick.image_id, "class": class_name, "kind": pick.kind, "listed_under": pick.class_name}
         item |= {"true": pick.true, "predicted": pick.predicted, "score": pick.score, "file": None, "map": None, "error": None}
         if isinstance(result, MammoError):
@@ -100,8 +103,11 @@ def make_gallery(
             rows.add(pick, film, explanation)
         items.append(item)
     _refuse_if_none(items)
-    title = f"{run_dir.id}: what influenced the score, {_part_title(on)}, {METHOD_TITLES[method]}"
-    write_png(folder / "gallery.png", rows.picture(title), title)
+    title = f"{run_dir.id}: what influenced the score, {part_title(on).lower()}, {METHOD_TITLES[method]}"
+    sheet = rows.picture(title)
+    write_png(folder / "gallery.png", sheet, title)
+    pdf = picture_pdf(sheet, title, f"{MEANING} {RESEARCH_ONLY}.")
+    write_atomic(folder / "gallery.pdf", lambda file: file.write(pdf))
     record = {"run": run_dir.id, "on": on, "method": method, "disclaimer": RESEARCH_ONLY, "meaning": MEANING, "items": items}
     write_json(folder / "gallery.json", record)
     return {
@@ -116,21 +122,27 @@ def make_gallery(
     }
 
 
+@dataclass(frozen=True)
+class ChosenFilms:
+    """Films of a part."""
+
+    image_ids: Sequence[str] = ()
+    """Empty takes the most confident right and missed one of each class."""
+    on: str = "val"
+    """``val``, ``test`` or ``dataset_<name>``: whose predictions, and the data set that the films are in."""
+
+
 def make_maps(
     workspace: Workspace,
     run: str | RunDir,
-    image_ids: Sequence[str] | None,
+    films: ChosenFilms,
     out_dir: Path,
     method: str = "gradcam",
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Write the maps of chosen films of the run's data set as ``<image_id>_<class>.png`` at full resolution.
 
-    Parameters
-    ----------
-    image_ids : sequence of str, or None
-        None or empty takes, of the validation films, the most confident right and wrong one of each class. A film that the
-        run predicted wrongly gets the map of its true class too.
+    A film that the run predicts wrongly gets the map of its true class too.
 
     Returns
     -------
@@ -146,8 +158,8 @@ def make_maps(
         raise ConfigError(f"There is no map method {method!r}; expected one of {', '.join(METHOD_TITLES)}.")
     run_dir = run if isinstance(run, RunDir) else find_run(workspace, run)
     predictor = Predictor.load(workspace, [run_dir])
-    chosen = list(image_ids) if image_ids else telling_films(run_dir, predictor.class_names)
-    dataset = load_dataset(workspace, run_dir.config().dataset)
+    chosen = list(films.image_ids) or telling_films(run_dir, predictor.class_names, films.on)
+    dataset = dataset_of(workspace, run_dir, films.on)
     truth = dict(dataset.manifest()[["image_id", "label"]].itertuples(index=False, name=None))
     out_dir.mkdir(parents=True, exist_ok=True)
     made: list[dict[str, Any]] = []
@@ -239,10 +251,6 @@ def _write_map(path: Path, film: Film, explanation: Explanation, caption: str, m
 def write_png(path: Path, pixels: Any, description: str) -> None:
     content = png_bytes(pixels, description)
     write_atomic(path, lambda file: file.write(content))
-
-
-def _part_title(on: str) -> str:
-    return {"val": "validation films", "test": "test films"}.get(on, f"films of {on.removeprefix('dataset_')}")
 
 
 def _refuse_if_none(items: Iterable[dict[str, Any]]) -> None:

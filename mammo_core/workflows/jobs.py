@@ -8,7 +8,7 @@ wrong.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,54 @@ def _report(workspace: Workspace, arguments: dict[str, Any], progress: JobProgre
     return {"zip": made.zip_path.name, "folder": made.folder.name, "problems": list(made.problems)}
 
 
+def _counting(progress: JobProgress, what: str) -> Callable[[int, int], None]:
+    """``progress`` with a word for what is counted."""
+    return lambda done, total: progress(done, total, what)
+
+
 def _gallery(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
     from mammo_core.workflows.gallery import make_gallery
 
-    return make_gallery(workspace, progress=progress, **arguments)
+    return make_gallery(workspace, progress=_counting(progress, "Films"), **arguments)
+
+
+def _localisation(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
+    from mammo_core.workflows.localise import localise_run
+
+    record = localise_run(workspace, progress=_counting(progress, "Films"), **arguments)
+    return {key: record[key] for key in ("run", "on", "method", "n", "words", "failures")}
+
+
+def _sanity(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
+    from mammo_core.runs.map_checks import Test
+    from mammo_core.workflows.sanity_check import SanityPlan, check_sanity
+
+    plan = {key: value for key, value in arguments.items() if key not in ("run", "on")}
+    record = check_sanity(workspace, arguments["run"], arguments["on"], SanityPlan(**plan), _counting(progress, "Steps"))
+    outcomes = {name: Test.model_validate(test).outcome for name, test in record["tests"].items()}
+    return {"run": record["run"], "on": record["on"], "method": record["plan"]["method"], "outcomes": outcomes} | {
+        "failures": record["failures"]
+    }
+
+
+def _predict(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
+    from mammo_core.workflows.prediction_batches import run_batch
+
+    return run_batch(workspace, arguments, progress)
+
+
+def _keep_model(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
+    from mammo_core.workflows.model_shelf import keep_model
+
+    record = keep_model(workspace, arguments["runs"], arguments["name"], arguments.get("description", ""))
+    return {"name": record.name, "model_id": record.model_id}
+
+
+def _import_model(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
+    from mammo_core.workflows.model_shelf import import_upload
+
+    record = import_upload(workspace, Path(arguments["source"]), arguments.get("name"))
+    return {"name": record.name, "model_id": record.model_id}
 
 
 HANDLERS: dict[str, Callable[[Workspace, dict[str, Any], JobProgress], Result]] = {
@@ -84,11 +128,20 @@ HANDLERS: dict[str, Callable[[Workspace, dict[str, Any], JobProgress], Result]] 
     "evaluate": _evaluate,
     "report": _report,
     "gallery": _gallery,
+    "localisation": _localisation,
+    "sanity": _sanity,
+    "predict": _predict,
+    "keep_model": _keep_model,
+    "import_model": _import_model,
 }
 
 
 def run_job(workspace: Workspace, request_id: str) -> int:
-    """Do the work of one request and record how it ended; returns the exit code."""
+    """Do the work of one request and record how it ended; returns the exit code.
+
+    Work of which a part failed has failed, as on the command line: what could be made is kept, and the message says what could
+    not.
+    """
     request = queue.find_request(workspace, request_id)
     if request is None or request.kind not in HANDLERS:
         return 2
@@ -97,5 +150,13 @@ def run_job(workspace: Workspace, request_id: str) -> int:
     except MammoError as error:
         queue.update(workspace, request_id, state="failed", message=str(error), finished_at=time.time())
         return 1
-    queue.update(workspace, request_id, state="done", message="Done", finished_at=time.time(), result=result)
-    return 0
+    missed = result.get("failures") or ()
+    ended = {"state": "failed", "message": _partly(missed)} if missed else {"state": "done", "message": "Done"}
+    queue.update(workspace, request_id, finished_at=time.time(), result=result, **ended)
+    return 1 if missed else 0
+
+
+def _partly(failures: Sequence[Mapping[str, Any]]) -> str:
+    first, others = failures[0], len(failures) - 1
+    more = f", and {others} more" if others else ""
+    return f"Not all of it could be made; the rest is kept. {first['image']}{more}: {first['error']}"

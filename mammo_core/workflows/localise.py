@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mammo_core.analysis.formulas import Floats
-from mammo_core.data.breast import Mask
 from mammo_core.data.film import Film
-from mammo_core.data.manifest import Dataset, load_dataset
+from mammo_core.data.manifest import Dataset
+from mammo_core.data.masks import LesionMask
 from mammo_core.data.preprocess import prepare
 from mammo_core.data.sandbox import DecodePool, Job
 from mammo_core.errors import ConfigError, DataError, FilmUnreadable, MammoError
@@ -29,16 +29,20 @@ from mammo_core.explain.localisation import (
 )
 from mammo_core.explain.methods import METHOD_TITLES
 from mammo_core.predict.members import Member, load_member
-from mammo_core.runs.run_dir import RunDir, find_run
+from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import write_json
 from mammo_core.training.models import choose_device
-from mammo_core.workflows.telling_films import Progress, predictions_of, read_films, safe_name
+from mammo_core.workflows.map_records import NO_LESIONS, dataset_of, localisation_file
+from mammo_core.workflows.telling_films import Progress, predictions_of, read_films
 
 SIZES = ("small", "medium", "large")
+EASY = 0.9
+"""Share of films from which pointing at the lesion is no achievement where a map that needs no model does it."""
 LEAST_FOR_SIZES = 9
 """Films below which thirds by size would hold fewer than three films each."""
-UNRELATED_TASK = "density"
+
+Read = TypeVar("Read", Film, LesionMask)
 
 
 @dataclass
@@ -67,8 +71,8 @@ def localise_run(
     Returns
     -------
     dict
-        The record: ``run, on, method, n, patients, without_outline {class: films}, failures (image, error), all, sizes, words,
-        titles, films, disclaimer`` (see :func:`summarise`).
+        The record: ``run, on, method, epoch, n, patients, without_outline {class: films}, failures (image, error), all, sizes,
+        words, titles, films, disclaimer`` (see :func:`summarise`).
 
     Raises
     ------
@@ -83,15 +87,14 @@ def localise_run(
         raise ConfigError(f"There is no map method {method!r}; expected one of {', '.join(METHOD_TITLES)}. Choose one of these.")
     run_dir = find_run(workspace, run)
     table = predictions_of(run_dir, on)
-    if run_dir.config().task == UNRELATED_TASK:
+    if run_dir.config().task == NO_LESIONS:
         raise ConfigError(
             f"{run_dir.id} judges density, and the outlines are of lesions: where its maps lie says nothing about them. Choose a "
             "run of a lesion task."
         )
     member = load_member(run_dir, choose_device("auto"))
-    name = on.removeprefix("dataset_") if on.startswith("dataset_") else run_dir.config().dataset
     rows = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
-    collected = _measure(member, load_dataset(workspace, name), rows, method, progress)
+    collected = _measure(member, dataset_of(workspace, run_dir, on), rows, method, progress)
     if not collected.measured:
         raise DataError(_nothing(collected, len(table)))
     record = {
@@ -99,6 +102,7 @@ def localise_run(
         "run": run_dir.id,
         "on": on,
         "method": method,
+        "epoch": member.checkpoint.epoch,
         "n": len(collected.measured),
         "patients": len({film.patient_id for film in collected.measured}),
         "without_outline": dict(sorted(collected.without_outline.items())),
@@ -113,12 +117,6 @@ def localise_run(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
     return record
-
-
-def localisation_file(workspace: Workspace, run: RunDir, on: str, method: str) -> Path:
-    """Where :func:`localise_run` writes its record."""
-    folder = workspace.reports / "gradcam" / safe_name(run.experiment) / safe_name(run.name)
-    return folder / f"{safe_name(f'{on}_{method}')}_localisation.json"
 
 
 def _nothing(collected: _Collected, films: int) -> str:
@@ -170,37 +168,27 @@ def _measure(
     return collected
 
 
-def _read_masks(paths: Mapping[str, Path]) -> Iterator[tuple[str, Film | FilmUnreadable]]:
+def _read_masks(paths: Mapping[str, Path]) -> Iterator[tuple[str, LesionMask | FilmUnreadable]]:
     """The files of the outlines, read in a child process, in order."""
     with DecodePool(1) as pool:
-        for job, result in pool.map(Job("film", path, tag=image_id) for image_id, path in paths.items()):
-            if isinstance(result, Film | FilmUnreadable):
+        for job, result in pool.map(Job("mask", path, tag=image_id) for image_id, path in paths.items()):
+            if isinstance(result, LesionMask | FilmUnreadable):
                 yield job.tag, result
 
 
-def _good(film: Film | MammoError) -> Film:
-    if isinstance(film, MammoError):
-        raise film
-    return film
+def _good(read: Read | MammoError) -> Read:
+    if isinstance(read, MammoError):
+        raise read
+    return read
 
 
-def outline_of(film: Film) -> Mask:
-    """The outline in a mask that was read as if it were a film: all above half its maximum, so that 1 and 255 both mark it.
-
-    A mask that is bright for the most part was turned over in reading; that is undone.
-    """
-    pixels = 1 - film.pixels if film.facts.inverted else film.pixels
-    outline: Mask = pixels > 0.5 * float(pixels.max())
-    return outline
-
-
-def _measured(member: Member, film: Film, mask: Film, row: Mapping[str, Any], method: str) -> LocalisedFilm:
+def _measured(member: Member, film: Film, mask: LesionMask, row: Mapping[str, Any], method: str) -> LocalisedFilm:
     class_name, names = row["y_true"], member.checkpoint.class_names
     if class_name not in names:
         raise DataError(f"The film's class {class_name!r} is none of the model's ({', '.join(names)}), so it has no map.")
     prepared = prepare(film, member.checkpoint.config.image_size)
     cam = explain(member.model, member.checkpoint.normalisation, prepared.pixels, names.index(class_name), method, class_name)
-    on_film, lesion = to_film(cam, prepared.geometry), outline_of(mask)
+    on_film, lesion = to_film(cam, prepared.geometry), mask.pixels
     breast, was_found = breast_on_film(film.pixels)
     spacing = film.facts.pixel_spacing_mm
     scores = localise_all(on_film, lesion, breast, cell_pixels(cam, prepared.geometry))
@@ -278,9 +266,14 @@ def _words(whole: Mapping[str, Any]) -> list[str]:
     best = max(BASELINES, key=lambda name: whole["scores"][name]["pointing"]["value"])
     words = [
         f"The highest point of the map lies in the lesion or within one cell of it in {hit['value']:.0%} of {whole['n']} films "
-        f"of {whole['patients']} patients{_range(hit)}; that of the best map that needs no model "
-        f"({BASELINES[best].lower()}) in {whole['scores'][best]['pointing']['value']:.0%}."
+        f"of {whole['patients']} patients{_range(hit)}. Of the maps that need no model the best one, {BASELINES[best].lower()}, "
+        f"does so in {whole['scores'][best]['pointing']['value']:.0%}."
     ]
+    if whole["scores"][best]["pointing"]["value"] >= EASY:
+        words.append(
+            "A map that knows nothing of the film's content points at the lesion that often because one cell of the map is large "
+            "beside the breast: on these films pointing says little, and the shares and overlaps below say more."
+        )
     for measure, what in (("pointing", "By where it points"), ("iou_matched", "By its overlap at the lesion's area")):
         lows = [whole["gains"][name][measure]["ci_low"] for name in BASELINES]
         if all(low is not None and low > 0 for low in lows):
@@ -288,7 +281,11 @@ def _words(whole: Mapping[str, Any]) -> list[str]:
         else:
             words.append(f"{what}, the map is not shown to be better than each of the maps that need no model.")
     if whole["empty"]:
-        words.append(f"{whole['empty']} map(s) show no positive evidence; they count as misses.")
+        one, many = (
+            "1 map shows no positive evidence; it counts as a miss.",
+            "maps show no positive evidence; they count as misses.",
+        )
+        words.append(one if whole["empty"] == 1 else f"{whole['empty']} {many}")
     return words
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from mammo_core.data.manifest import Dataset, load_dataset
+from mammo_core.data.manifest import Dataset
 from mammo_core.data.preprocess import prepare
 from mammo_core.errors import ConfigError, DataError, MammoError
 from mammo_core.explain import faithfulness, sanity
@@ -23,7 +22,8 @@ from mammo_core.runs.run_dir import RunDir, experiment_runs, find_run
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import write_json
 from mammo_core.training.models import choose_device
-from mammo_core.workflows.telling_films import Progress, predictions_of, read_films, safe_name
+from mammo_core.workflows.map_records import dataset_of, sanity_file
+from mammo_core.workflows.telling_films import Progress, predictions_of, read_films
 
 FILM_RANGE = (2, 50)
 """Films for randomisation and repeatability."""
@@ -71,8 +71,8 @@ def check_sanity(
     Returns
     -------
     dict
-        ``run, on, plan, tests {randomisation, repeatability, faithfulness}`` (each with ``passed`` true, false or null, ``words``
-        and its numbers), ``failures (image, error)``, ``unusable_runs (run, error)``, ``titles, disclaimer``.
+        ``run, on, epoch, plan, tests {randomisation, repeatability, faithfulness}`` (each with ``passed`` true, false or null,
+        ``words`` and its numbers), ``failures (image, error)``, ``unusable_runs (run, error)``, ``titles, disclaimer``.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def check_sanity(
     device = choose_device("auto")
     member = load_member(run_dir, device)
     others, unusable = _loaded(sibling_runs(workspace, run_dir), device)
-    dataset = load_dataset(workspace, on.removeprefix("dataset_") if on.startswith("dataset_") else run_dir.config().dataset)
+    dataset = dataset_of(workspace, run_dir, on)
     chosen = chosen_rows(table, max(plan.films, plan.road_films), plan.seed)
     few, many = min(plan.films, len(chosen)), min(plan.road_films, len(chosen))
     tick = _counted(progress, len(chosen) + few * (len(sanity.stages(member.model)) + 2 + len(others)) + many)
@@ -105,6 +105,7 @@ def check_sanity(
         "schema_version": 1,
         "run": run_dir.id,
         "on": on,
+        "epoch": member.checkpoint.epoch,
         "plan": asdict(plan),
         "tests": tests,
         "failures": failures,
@@ -118,12 +119,6 @@ def check_sanity(
     if progress is not None:
         progress(1, 1)
     return record
-
-
-def sanity_file(workspace: Workspace, run: RunDir, on: str, method: str) -> Path:
-    """Where :func:`check_sanity` writes its record."""
-    folder = workspace.reports / "gradcam" / safe_name(run.experiment) / safe_name(run.name)
-    return folder / f"{safe_name(f'{on}_{method}')}_sanity.json"
 
 
 def chosen_rows(predictions: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
@@ -207,9 +202,7 @@ def _too_few(films: int, chosen: int, failures: Sequence[dict[str, str]]) -> str
 def _repeatability(members: Sequence[Member], films: Sequence[StudiedFilm], method: str, tick: Tick) -> dict[str, Any]:
     if len(members) < 2:
         return _left_out("No other run of this experiment differs by its seed alone. Train the same settings with another seed.")
-    maps = {
-        member.run.id: sanity.maps_of(member.model, member.checkpoint.normalisation, films, method, tick) for member in members
-    }
+    maps = {member.id: sanity.maps_of(member.model, member.checkpoint.normalisation, films, method, tick) for member in members}
     try:
         return sanity.repeatability(maps, films)
     except DataError as error:

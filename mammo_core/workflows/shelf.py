@@ -59,6 +59,26 @@ def shelf_of_runs(cards: Sequence[RunCard]) -> list[ShelfRow]:
     return [_row(card.id, [card]) for card in _finished(cards)]
 
 
+def runs_alike(cards: Sequence[RunCard], run_id: str) -> tuple[str, ...]:
+    """The run and those of its experiment that learnt the same films for the same classes and still have their weights.
+
+    They differ in their seeds or settings, so that the mean of their answers or maps makes sense.
+    """
+    own = next((card for card in cards if card.id == run_id), None)
+    if own is None or own.problem is not None:
+        return (run_id,)
+    same = [
+        card.id
+        for card in cards
+        if card.problem is None
+        and card.run.experiment == own.run.experiment
+        and (card.task, card.class_names, card.dataset, card.split, card.fold)
+        == (own.task, own.class_names, own.dataset, own.split, own.fold)
+        and card.run.best_model.exists()
+    ]
+    return tuple(dict.fromkeys((run_id, *same)))
+
+
 def _finished(cards: Sequence[RunCard]) -> list[RunCard]:
     return [card for card in cards if card.state == "finished" and card.summary is not None and card.problem is None]
 

@@ -14,6 +14,7 @@ from mammo_core.data.film import Film
 from mammo_core.data.manifest import Dataset
 from mammo_core.data.sandbox import DecodePool, Job
 from mammo_core.errors import DataError, FilmUnreadable, MammoError
+from mammo_core.report.map_tables import KIND_TERMS
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
 
@@ -22,10 +23,11 @@ Kind = Literal["right", "missed", "wrongly called"]
 
 KINDS: tuple[Kind, ...] = ("right", "missed", "wrongly called")
 KIND_TITLES = {
-    "right": "is {name}, called {name}",
-    "missed": "is {name}, called something else",
-    "wrongly called": "is something else, called {name}",
+    "right": f"{KIND_TERMS['right']}: is {{name}}, called {{name}}",
+    "missed": f"{KIND_TERMS['missed']}: is {{name}}, called something else",
+    "wrongly called": f"{KIND_TERMS['wrongly called']}: is something else, called {{name}}",
 }
+"""With ``name`` as the positive class: every class has its own three kinds."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,31 @@ def pick_films(predictions: pd.DataFrame, class_names: Sequence[str], per_class:
     return picks
 
 
-def telling_films(run: RunDir, class_names: Sequence[str]) -> list[str]:
-    """The most confident right and missed validation film of each class."""
-    picks = pick_films(predictions_of(run, "val"), class_names, 1)
+def telling_films(run: RunDir, class_names: Sequence[str], on: str = "val") -> list[str]:
+    """The most confident right and missed film of each class.
+
+    Raises
+    ------
+    DataError
+        There are no predictions of that part, or none of them is of a class of the model.
+    """
+    picks = pick_films(predictions_of(run, on), class_names, 1)
+    if not picks:
+        raise DataError(
+            f"No prediction of {run.id} on {on!r} is of one of its classes ({', '.join(class_names)}), so there is no film to "
+            "choose. Evaluate the run there again."
+        )
     return list(dict.fromkeys(pick.image_id for pick in picks if pick.kind != "wrongly called"))
 
 
 def read_films(
     dataset: Dataset, image_ids: Sequence[str], progress: Progress | None = None
 ) -> Iterator[tuple[str, Film | MammoError]]:
-    """Read films of a data set in a child process, in order; a failure is a result, not an exception."""
+    """Read films of a data set in a child process, in order; a failure is a result, not an exception.
+
+    Side and view come from the manifest where a film's own file states none.
+    """
+    places = {row["image_id"]: (row["laterality"], row["view"]) for row in dataset.manifest().to_dict("records")}
     jobs: list[Job] = []
     missing: dict[str, MammoError] = {}
     for image_id in image_ids:
@@ -103,7 +120,9 @@ def read_films(
                 yield image_id, missing[image_id]
             else:
                 _, result = next(results)
-                if isinstance(result, Film | FilmUnreadable):
+                if isinstance(result, Film):
+                    yield image_id, result.known_as(*places.get(image_id, ("", "")))
+                elif isinstance(result, FilmUnreadable):
                     yield image_id, result
             if progress is not None:
                 progress(number, len(image_ids))

@@ -55,3 +55,10 @@ def film_list(rows: pd.DataFrame) -> pd.Series[Any] | None:
         return rows.iloc[picked[0]]
     asked = rows.index[rows["image_id"] == st.query_params.get("gradcam_film")]
     return rows.loc[asked[0]] if len(asked) else None
+
+
+def first_class(row: pd.Series[Any], class_names: tuple[str, ...]) -> str:
+    """The class whose map is shown first: the called one, or the one that the URL names together with the film."""
+    asked = st.query_params.get("gradcam_class")
+    is_named = row["image_id"] == st.query_params.get("gradcam_film")
+    return asked if is_named and asked in class_names else str(row["y_pred"])

@@ -65,6 +65,24 @@ GLOSSARY: dict[str, str] = {
     "specificity": "Share of the truly negative that are called negative.",
     "predictive value": "PPV: share of positive calls that are right; NPV: of negative calls. Both change with the prevalence.",
     "subgroup": "Cases that share a value, for example one centre. Small groups differ by chance.",
+    # maps
+    "map": "A heat map of what influenced the score of one class on one film. It is coarse, and it is no finding.",
+    "true positive": "With one class as the positive one: the film is of the class and is called so. A false negative "
+    "(missed) is of the class and called something else; a false positive is called the class and is something else.",
+    "baseline map": "Maps that need no model and know nothing of the lesion: the whole breast, its centre, a blur around its "
+    "centre. A map that points no better than these has not shown that it finds anything.",
+    "lesion size": "The films in three equal parts by the area of their lesion. Maps are coarse, so small lesions are harder.",
+    "randomisation": "Adebayo and others (2018). Passed where the maps change as much as maps of different films differ.",
+    "repeatability": "Passed where maps of one film by several runs are more alike than maps of different films.",
+    "faithfulness": "ROAD (remove and debias), Rong and others (2022). Passed where the map does better than each of three maps "
+    "that need no model, with the whole interval above 0.",
+    "ssim": "Structural similarity of two pictures: 1 is the same picture, 0 has nothing in common. The rank correlation "
+    "compares which places are high and which low: 1 is the same order, 0 none.",
+    "rank correlation": "Whether two maps put the same places high and low: 1 is the same order, 0 none, -1 the opposite.",
+    "road": "How much more the score falls when the map's highest pixels are removed than its lowest: 0 is chance, higher is "
+    "better, at most 0.5.",
+    "sanity films": "Drawn from the predicted films for randomisation and repeatability; 20 are needed for a verdict.",
+    "road films": "50 are needed for a verdict; 0 leaves the test out, which saves most of the time.",
     # housekeeping
     "state": "waiting, running, stopping, stopped (on request), interrupted (the process died), failed, or finished.",
     "archive": "Hides a run from lists and pickers. All its files stay where they are.",

@@ -76,8 +76,11 @@ def film_of(workspace: Workspace, dataset: str, image_id: str) -> Film:
     MammoError
         No such film, or it cannot be read.
     """
-    path = load_dataset(workspace, dataset).film_path(image_id)
-    return _film(str(path), stamp(path))
+    known = load_dataset(workspace, dataset)
+    path = known.film_path(image_id)
+    manifest = known.manifest()
+    places = manifest.loc[manifest["image_id"] == image_id, ["laterality", "view"]].itertuples(index=False, name=None)
+    return _film(str(path), stamp(path)).known_as(*next(places, ("", "")))
 
 
 @st.cache_resource(max_entries=FILMS_KEPT, show_spinner="Reading the film ...")

@@ -107,6 +107,7 @@ def test_a_user_goes_from_demo_films_to_a_figure_for_paper(page, app_url, home, 
     _evaluate(page, screenshots)
     _see_a_map(page, screenshots)
     _predict(page, screenshots, tmp_path, run)
+    _keep_the_model(page)
 
 
 def _evaluate(page: Page, screenshots) -> None:
@@ -150,6 +151,22 @@ def _predict(page: Page, screenshots, tmp_path, run: RunDir) -> None:
         timeout=MINUTES
     )
     assert "Traceback" not in page.content()
+    _no_crash(page)
+
+
+def _keep_the_model(page: Page) -> None:
+    """Keep the runs as a model, and be led to predicting with it."""
+    _open(page, "Models", "Models")
+    _settled(page)
+    page.get_by_test_id("stDataFrame").last.click(position={"x": 12, "y": 50})
+    page.get_by_text("Keep it as a model under a name").click()
+    page.get_by_role("button", name="Keep", exact=True).click()
+    expect(page.get_by_text("frozen copy of trained runs")).to_be_hidden(timeout=2 * MINUTES)
+    _settled(page)
+    page.get_by_test_id("stDataFrame").first.click(position={"x": 12, "y": 50})
+    page.get_by_role("button", name="Predict with it").first.click()
+    _heading(page, "Predict")
+    expect(page.get_by_text(re.compile("kept model")).first).to_be_visible()
     _no_crash(page)
 
 

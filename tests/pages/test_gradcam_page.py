@@ -72,6 +72,21 @@ def test_a_film_that_the_url_names_is_opened_at_once(open_page: OpenPage, read: 
     assert "Select a film" in read(other)
 
 
+def test_the_mean_map_of_all_seeds_is_offered_where_there_are_several(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
+    run = finished_run(workspace, films=3)
+    app = open_page("gradcam", {"gradcam_run": run.id, "gradcam_film": first_film(run)})
+    assert not app.toggle, "there is only one run"
+    finished_run(workspace, "density/seed_43", 43)
+    app = open_page("gradcam", {"gradcam_run": run.id, "gradcam_film": first_film(run)})
+    assert app.toggle(key="gradcam_together").label == "Mean over the 2 runs of density"
+    app.toggle(key="gradcam_together").set_value(True).run()
+    assert not app.exception
+    assert not app.error
+    assert "Mean of 2 runs" in read(app) or "No positive evidence" in read(app)
+
+
 def test_a_film_that_is_gone_is_told_in_words(open_page: OpenPage, workspace: Workspace) -> None:
     run = finished_run(workspace, films=1)
     missing = str(run.predictions("val")["image_id"].iloc[3])
