@@ -3,6 +3,7 @@
 import streamlit as st
 
 from mammo_core.analysis.backing import DEFAULT_RULE
+from mammo_core.data.sandbox import expect_uploads
 from mammo_core.runs.listing import list_cards
 from mammo_core.workflows.model_shelf import kept_models
 from mammo_core.workflows.overview import plural
@@ -67,6 +68,7 @@ def show_many(model: LoadedModel, answers: list[Answer], rule: str) -> None:
 
 
 def predict_uploads(chosen: ShelfRow) -> None:
+    expect_uploads()
     files = st.file_uploader(
         "Films", FILM_TYPES, accept_multiple_files=True, max_upload_size=MAX_UPLOAD_MB, key="predict_files",
         help="They stay on this computer: the app reads them and keeps no copy.",

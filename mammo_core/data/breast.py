@@ -51,7 +51,7 @@ class Breast:
 
 def reduced(pixels: Pixels) -> tuple[Pixels, int]:
     """The film averaged over blocks so that its longest side has at most ``REDUCED_SIDE`` cells, and the block's side."""
-    factor = max(1, math.ceil(max(pixels.shape) / REDUCED_SIDE))
+    factor = reduction_factor(pixels.shape)
     if factor == 1:
         return pixels, factor
     step = factor * max(1, PIXELS_AT_ONCE // (factor * pixels.shape[1]))
@@ -59,7 +59,17 @@ def reduced(pixels: Pixels) -> tuple[Pixels, int]:
     return np.concatenate([np.asarray(strip) for strip in strips]), factor
 
 
+def reduction_factor(shape: tuple[int, ...]) -> int:
+    """Side of the blocks, in pixels, over which a film of this shape is averaged."""
+    return max(1, math.ceil(max(shape) / REDUCED_SIDE))
+
+
 def find_breast(pixels: Pixels) -> Breast:
+    """:func:`find_breast_in` of a film's pixels, (H, W) float32 in [0, 1]."""
+    return find_breast_in(*reduced(pixels))
+
+
+def find_breast_in(small: Pixels, factor: int) -> Breast:
     """Find the breast in a film whose background is dark.
 
     Otsu's threshold is taken on the logarithm of the smoothed values: on the values themselves it parts dense from fatty
@@ -68,9 +78,8 @@ def find_breast(pixels: Pixels) -> Breast:
 
     Parameters
     ----------
-    pixels : (H, W) float32 in [0, 1]
+    small, factor : as :func:`reduced` gives them; values float32 in [0, 1]
     """
-    small, factor = reduced(pixels)
     smooth = ndimage.gaussian_filter(small, SMOOTHING_SIGMA)
     problem = "all its pixels have nearly the same value"
     if float(np.ptp(smooth)) > 1 / 255:

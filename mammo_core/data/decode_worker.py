@@ -29,6 +29,8 @@ ARRAY_TYPES = frozenset({"|u1", "|b1", "<f4"})
 MAX_HEADER_BYTES = 2**20
 MAX_ARRAY_BYTES = 2**30
 THUMBNAIL_SIDE = 256
+HASHED_ROWS = 64
+"""At once, so that what is between stays in the processor's cache."""
 LAST_RESORT_SECONDS = 5
 """This long after the parent should have ended a job that takes too long, the process ends itself: its parent is gone."""
 
@@ -54,23 +56,23 @@ def read_message(stream: BinaryIO) -> Message:
     ValueError, KeyError, TypeError
         What came is no message.
     """
-    (length,) = struct.unpack(">Q", _read_exactly(stream, 8))
+    (length,) = struct.unpack(">Q", _read_exactly(stream, 8).tobytes())
     if length > MAX_HEADER_BYTES:
         raise ValueError("header too long")
-    header = json.loads(_read_exactly(stream, length))
+    header = json.loads(_read_exactly(stream, length).tobytes())
     arrays = {}
     for name, (kind, shape) in header.pop("arrays").items():
         size = math.prod(shape)
         if kind not in ARRAY_TYPES or min(shape, default=0) <= 0 or size * np.dtype(kind).itemsize > MAX_ARRAY_BYTES:
             raise ValueError("array not allowed")
         data = _read_exactly(stream, size * np.dtype(kind).itemsize)
-        arrays[name] = np.frombuffer(data, kind).reshape(shape)
+        arrays[name] = data.view(kind).reshape(shape)
     return header, arrays
 
 
-def _read_exactly(stream: BinaryIO, count: int) -> bytearray:
-    data = bytearray(count)
-    view, filled = memoryview(data), 0
+def _read_exactly(stream: BinaryIO, count: int) -> npt.NDArray[np.uint8]:
+    data = np.empty(count, np.uint8)  # not a bytearray: that would be filled with zeros first
+    view, filled = data.data, 0
     while filled < count:
         got = stream.readinto(view[filled:])  # type: ignore[attr-defined]
         if not got:
@@ -173,8 +175,15 @@ def thumbnail(pixels: npt.NDArray[np.float32], side: int = THUMBNAIL_SIDE) -> np
 def pixel_sha256(pixels: npt.NDArray[np.float32]) -> str:
     """SHA-256 of display values at 16 bits, with the shape: equal for the same picture in another file format or compression."""
     digest = hashlib.sha256(json.dumps(pixels.shape).encode())
-    for top in range(0, len(pixels), 256):
-        digest.update(np.rint(pixels[top : top + 256] * np.float32(65535)).astype("<u2"))
+    scaled = np.empty((min(HASHED_ROWS, len(pixels)), pixels.shape[1]), np.float32)
+    stored = np.empty(scaled.shape, "<u2")
+    for top in range(0, len(pixels), HASHED_ROWS):
+        rows = pixels[top : top + HASHED_ROWS]
+        levels, count = scaled[: len(rows)], len(rows)
+        np.multiply(rows, np.float32(65535), out=levels)
+        np.rint(levels, out=levels)
+        np.copyto(stored[:count], levels, casting="unsafe")
+        digest.update(stored[:count].data)
     return digest.hexdigest()
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from mammo_core.data.breast import Breast
 
 
 class Refusal(Exception):
@@ -94,6 +98,20 @@ class Film:
 
     pixels: npt.NDArray[np.float32]
     facts: FilmFacts
+
+    @cached_property
+    def small(self) -> npt.NDArray[np.float32]:
+        """The film averaged over blocks, see :func:`mammo_core.data.breast.reduced`; kept, since several ask for it."""
+        from mammo_core.data.breast import reduced  # loads scipy, which a list of films does not need
+
+        return reduced(self.pixels)[0]
+
+    @cached_property
+    def breast(self) -> Breast:
+        """Where the breast lies, on ``small``; kept likewise."""
+        from mammo_core.data.breast import find_breast_in, reduction_factor
+
+        return find_breast_in(self.small, reduction_factor(self.pixels.shape))
 
     def known_as(self, laterality: str, view: str) -> Film:
         """The film with a side and a view from elsewhere (a manifest) where its file states none; empty text is unknown."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from mammo_core.data.breast import Breast, Mask, Pixels, breast_percentiles, chest_wall_side, find_breast
+from mammo_core.data.breast import Breast, Mask, Pixels, breast_percentiles, chest_wall_side
 from mammo_core.data.film import Film, FilmFacts
 from mammo_core.errors import ConfigError
 
@@ -115,7 +115,7 @@ def prepare(film: Film, canvas: tuple[int, int]) -> PreparedFilm:
         A side of the canvas is out of range.
     """
     check_canvas(canvas)
-    breast = find_breast(film.pixels)
+    breast = film.breast
     warnings, steps = list(film.facts.warnings), list(film.facts.steps)
     if breast.problem is not None:
         warnings.append(f"The breast was not found ({breast.problem}), so the whole film is used. Check the film.")

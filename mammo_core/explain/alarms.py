@@ -7,12 +7,12 @@ of thumb, not validated thresholds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
-from mammo_core.data.breast import Breast, Mask, find_breast, reduced
+from mammo_core.data.breast import Breast, Mask
 from mammo_core.data.film import Film
 from mammo_core.data.preprocess import PreparedFilm
 from mammo_core.explain.gradcam import CamMap
@@ -46,9 +46,7 @@ class FilmRegions:
 
 def film_regions(film: Film) -> FilmRegions:
     """Breast, markers and muscle of a film, on its reduced copy."""
-    small, factor = reduced(film.pixels)
-    # The reduced film is not reduced again, so this is the breast of the film; only the factor is another.
-    breast = replace(find_breast(small), factor=factor)
+    small, breast = film.small, film.breast
     if breast.problem is not None:
         return FilmRegions(breast, None, 0, None)
     markers, count = marker_regions(small, breast)
