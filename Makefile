@@ -28,6 +28,8 @@ bench: $(VENV)/.dev
 	$(RUN) -m bench.pages
 	$(RUN) -m bench.analysis
 	$(RUN) -m bench.viewer
+	$(RUN) -m bench.predict
+	$(RUN) -m bench.unfamiliar
 
 $(VENV)/.app: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)

@@ -21,7 +21,16 @@ from mammo_core.predict.model_record import RECORD_PART, model_path, read_card, 
 from mammo_core.predict.predictor import Predictor
 from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import open_workspace
-from mammo_core.workflows.model_shelf import export_model, import_model, keep_model, kept_models, name_problem, remove_model
+from mammo_core.workflows.housekeeping import list_trash
+from mammo_core.workflows.model_shelf import (
+    export_model,
+    import_model,
+    keep_model,
+    kept_models,
+    put_back_model,
+    remove_model,
+    trashed_models,
+)
 
 PIXELS = drawn_film((320, 256), "right")
 FACTS = FilmFacts(kind="PNG", height=320, width=256, bits=8, window="as stored", inverted=False, decoder="none")
@@ -145,7 +154,6 @@ def test_a_run_without_validation_predictions_can_be_kept_and_says_what_is_missi
 def test_no_name_leaves_the_folder(workspace, runs, name):
     with pytest.raises(NameNotAllowed):
         keep_model(workspace, [runs[0].id], name)
-    assert name_problem(workspace, name)
 
 
 def test_nothing_is_overwritten(workspace, runs, kept, tmp_path):
@@ -297,4 +305,16 @@ def test_a_model_thrown_away_lies_in_the_trash(workspace, kept):
     place = remove_model(workspace, "first")
     assert place.is_relative_to(workspace.trash)
     assert kept_models(workspace) == []
-    import_model(workspace, place, "first")
+    assert trashed_models(workspace) == [place]
+    assert list_trash(workspace) == [], "it is no run"
+    put_back_model(workspace, place)
+    assert [model.name for model in kept_models(workspace)] == ["first"]
+    with pytest.raises(MammoError, match="not in the trash"):
+        put_back_model(workspace, place)
+
+
+def test_a_model_is_not_put_back_over_another_of_its_name(workspace, runs, kept):
+    place = remove_model(workspace, "first")
+    keep_model(workspace, [runs[0].id], "first")
+    with pytest.raises(MammoError, match="already"):
+        put_back_model(workspace, place)

@@ -16,7 +16,7 @@ from mammo_core.report.privacy import cleaned, without_places
 from mammo_core.runs.listing import RunCard, list_cards
 from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import RESEARCH_ONLY, Workspace
-from mammo_core.storage import is_allowed_name, read_json, write_atomic
+from mammo_core.storage import read_json, write_atomic
 from mammo_core.workflows.shelf import SHELF_METRICS, metric_over_runs
 from mammo_core.workflows.uploads import uploads_folder
 
@@ -140,11 +140,33 @@ def export_model(workspace: Workspace, name: str, out: Path) -> Path:
 
 
 def remove_model(workspace: Workspace, name: str) -> Path:
-    """Move a kept model to the trash folder; returns where it lies then."""
+    """Move a kept model to the trash folder, from which it can be put back; returns where it lies then."""
     model = find_model(workspace, name)
-    place = workspace.trash / f"{time.strftime('%Y%m%d-%H%M%S')}_models"
+    place = workspace.trash / time.strftime("%Y%m%d-%H%M%S")
+    while (place / model.path.name).exists():
+        place = place.with_name(f"{place.name}_")
     place.mkdir(parents=True, exist_ok=True)
     return model.path.rename(place / model.path.name)
+
+
+def trashed_models(workspace: Workspace) -> list[Path]:
+    """The models in the trash, ``<when>/<name>.mammotrace``, last deleted first."""
+    return sorted(workspace.trash.glob(f"*/*{SUFFIX}"), reverse=True)
+
+
+def put_back_model(workspace: Workspace, trashed: Path) -> Path:
+    """Put a model back on the shelf.
+
+    Raises
+    ------
+    MammoError
+        Its name is taken by now, or that is no model of the trash.
+    """
+    if trashed not in trashed_models(workspace):
+        raise MammoError(f"{trashed.name!r} is not in the trash any more. Reload the page.")
+    target = _free(workspace, trashed.stem)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return trashed.rename(target)
 
 
 def find_model(workspace: Workspace, name: str) -> KeptModel:
@@ -154,13 +176,6 @@ def find_model(workspace: Workspace, name: str) -> KeptModel:
         known = ", ".join(list(found)[:5]) or "none yet"
         raise MammoError(f"There is no kept model {name!r}; expected one of: {known}. Keep or import it first.")
     return found[name]
-
-
-def name_problem(workspace: Workspace, name: str) -> str:
-    """Why a model cannot be kept under this name; empty where it can."""
-    if not is_allowed_name(name):
-        return "A name has 1 to 80 letters, digits, dots, dashes or underlines, and begins with a letter or digit."
-    return f"There is a model named {name} already; choose another name." if model_path(workspace, name).exists() else ""
 
 
 def _free(workspace: Workspace, name: str) -> Path:

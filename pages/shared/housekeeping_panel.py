@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -22,12 +23,14 @@ from mammo_core.workflows.housekeeping import (
     move_to_trash,
     put_back,
 )
+from mammo_core.workflows.model_shelf import put_back_model, trashed_models
 from mammo_core.workflows.overview import metric_text, plural
 from pages.shared.frame import STATE_SIGNS, errors_in_words, plain, size_text
 from pages.shared.glossary import explain
 
 FOLDER_WORDS = {
     "experiments": "Runs",
+    "models": "Kept models",
     "imported": "Histories of other tools",
     "datasets": "Data sets (tables, no films)",
     "splits": "Splits",
@@ -135,21 +138,30 @@ def _cache_button(workspace: Workspace) -> None:
 
 
 def _show_trash(workspace: Workspace, trash: list[Path]) -> None:
-    st.markdown(f"**Trash** · {plural(len(trash), 'deleted run') if trash else 'empty'}", help=explain("trash"))
+    models = trashed_models(workspace)
+    kinds = [(len(trash), "deleted run"), (len(models), "deleted model")]
+    held = " and ".join(plural(count, noun) for count, noun in kinds if count)
+    st.markdown(f"**Trash** · {held or 'empty'}", help=explain("trash"))
     for folder in trash:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(plain(_trash_words(folder)), width="stretch")
-            if st.button("Put back", key=f"put_back_{folder.relative_to(workspace.trash)}", icon=":material/undo:"):
-                with errors_in_words():
-                    put_back(workspace, folder)
-                    st.rerun()
-    if trash and st.button("Empty the trash", key="empty_trash", icon=":material/delete_forever:"):
-        _ask_to_empty(workspace, len(trash))
+        _trashed(workspace, folder, _trash_words(folder), put_back)
+    for file in models:
+        _trashed(workspace, file, f"model {file.stem}, deleted {_moment(file.parent.name)}", put_back_model)
+    if held and st.button("Empty the trash", key="empty_trash", icon=":material/delete_forever:"):
+        _ask_to_empty(workspace, held)
+
+
+def _trashed(workspace: Workspace, place: Path, words: str, restore: Callable[[Workspace, Path], object]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(plain(words), width="stretch")
+        if st.button("Put back", key=f"put_back_{place.relative_to(workspace.trash)}", icon=":material/undo:"):
+            with errors_in_words():
+                restore(workspace, place)
+                st.rerun()
 
 
 @st.dialog("Empty the trash?", icon=":material/delete_forever:")
-def _ask_to_empty(workspace: Workspace, count: int) -> None:
-    st.markdown(f"**{plural(count, 'deleted run')}** will be erased for good, with weights and histories. This cannot be undone.")
+def _ask_to_empty(workspace: Workspace, held: str) -> None:
+    st.markdown(f"**{held}** will be erased for good, with weights and histories. This cannot be undone.")
     st.caption("Runs that are not in the trash, films and splits are kept.")
     if st.button("Erase for good", type="primary", key="erase_for_sure"):
         with errors_in_words():
@@ -159,9 +171,11 @@ def _ask_to_empty(workspace: Workspace, count: int) -> None:
 
 def _trash_words(folder: Path) -> str:
     """``density/seed_42, deleted 21 Nov 14:03`` from the folder's place, ``<when>/<experiment>/<run>``."""
-    moment = folder.parents[1].name.rstrip("_")
+    return f"{folder.parent.name}/{folder.name}, deleted {_moment(folder.parents[1].name)}"
+
+
+def _moment(name: str) -> str:
     try:
-        when = time.strftime("%d %b %H:%M", time.strptime(moment, "%Y%m%d-%H%M%S"))
+        return time.strftime("%d %b %H:%M", time.strptime(name.rstrip("_"), "%Y%m%d-%H%M%S"))
     except ValueError:
-        when = moment
-    return f"{folder.parent.name}/{folder.name}, deleted {when}"
+        return name

@@ -88,7 +88,9 @@ def _show_one(workspace: Workspace, model: KeptModel) -> None:
                 on_click="ignore", icon=":material/download:", key="kept_download",
             )  # fmt: skip
             with st.popover("Remove", icon=":material/delete:"):
-                st.markdown("The file moves to the trash folder of the workspace; runs are not touched.")
+                st.markdown(
+                    "The file moves to the trash, from which it can be put back (Home, Keep house); runs are not touched."
+                )
                 if st.button("Move to trash", key="kept_remove"):
                     with errors_in_words():
                         remove_model(workspace, model.name)
