@@ -74,7 +74,9 @@ def _chosen(runs: list[str] | None, model: str | None) -> list[str]:
 
 
 def _prediction_text(item: dict[str, Any]) -> str:
-    lines = [f"{item['predicted']} ({max(item['probabilities'].values()):.2f})"]
+    from mammo_core.analysis.backing import score_text
+
+    lines = [f"{item['predicted']} (score {score_text(max(item['probabilities'].values()))})"]
     return "\n  ".join([*lines, *(f"Warning: {warning}" for warning in item["warnings"])])
 
 

@@ -1,10 +1,13 @@
 """Predict: what does a model say about a film, and should it be believed?"""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from mammo_core.analysis.backing import DEFAULT_RULE
 from mammo_core.data.sandbox import expect_uploads
 from mammo_core.runs.listing import list_cards
+from mammo_core.workflows.map_records import check_sentences
 from mammo_core.workflows.model_shelf import kept_models
 from mammo_core.workflows.overview import plural
 from mammo_core.workflows.shelf import ShelfRow, kept_row
@@ -38,8 +41,11 @@ def show(model: LoadedModel, answer: Answer, rule: str) -> None:
     class_name, method = map_choices(f"predict_{sha[:12]}", names, prediction.predicted)
     with errors_in_words():
         explanation = explanation_of(model, film, sha, class_name, method)
+        explanation = replace(explanation, checks=check_sentences(workspace, model.run_ids, method))
         film_and_map(film, explanation, "predict_viewer")
         map_words(explanation)
+        for sentence in explanation.checks:
+            st.caption(f":material/fact_check: {plain(sentence)}")
         save_buttons(prediction, film, explanation, rule)
     details(prediction)
 
@@ -53,13 +59,13 @@ def show_many(model: LoadedModel, answers: list[Answer], rule: str) -> None:
         table, hide_index=True, column_config=numbers, on_select="rerun", selection_mode="single-row", key="predict_table",
         alt=f"{len(answers)} uploaded films with the predicted class and probabilities",
     )  # fmt: skip
-    download_table(export_table(table, model), "predictions", "predict_csv")
+    download_table(export_table(answers, table, model), "predictions", "predict_csv")
     one_exam = st.checkbox(
         "These films are one woman's exam", key="predict_one_exam",
         help="DICOM files say which films belong together; for other files only you know.",
     )  # fmt: skip
     with errors_in_words():
-        show_exams(exams_of(answers, one_exam), model.predictor.class_names, model.predictor.backing, rule)
+        show_exams(exams_of(answers, one_exam), model.predictor.class_names, model.predictor.backing, rule, asked=model.run_ids)
     picked = [row for row in chosen.selection.rows if row < len(answers)]
     if picked:
         show(model, answers[picked[0]], rule)

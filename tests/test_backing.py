@@ -61,12 +61,11 @@ def test_scaling_changes_how_sure_and_never_the_call():
     np.testing.assert_allclose(list(scaled.values()), expected / expected.sum())
 
 
-def test_sensitivity_and_specificity_at_the_threshold_are_those_of_the_scaled_validation_scores():
+def test_sensitivity_and_specificity_at_the_threshold_are_those_of_the_unscaled_validation_scores_as_on_evaluate():
     table = table_of()
     backing = backing_of([table], DENSITY, ordinal=True)
-    scores = np.array(
-        [sum(backing.scaled({n: row[f"prob_{n}"] for n in DENSITY})[n] for n in "CD") for _, row in table.iterrows()]
-    )
+    assert backing.temperature != 1
+    scores = (table["prob_C"] + table["prob_D"]).to_numpy()
     dense = table["y_true"].isin(["C", "D"]).to_numpy()
     level = backing.level("film")
     assert (level.cases, level.patients, level.positives) == (160, 80, int(dense.sum()))
@@ -84,26 +83,55 @@ def test_sensitivity_and_specificity_at_the_threshold_are_those_of_the_scaled_va
 def test_runs_on_the_same_films_are_averaged_film_by_film():
     one, other = table_of(), table_of()
     other.loc[:, [f"prob_{n}" for n in DENSITY]] = 0.25
-    joined, words = join_validation([one, other])
+    joined, words, are_folds = join_validation([one, other])
     np.testing.assert_allclose(joined["prob_A"], one["prob_A"] / 2 + 0.125)
     assert "the mean of 2 runs on the same validation films" in words
-    shuffled, _ = join_validation([one, other.sample(frac=1, random_state=1)])
+    assert not are_folds
+    shuffled, _, _ = join_validation([one, other.sample(frac=1, random_state=1)])
     pd.testing.assert_frame_equal(joined, shuffled)
 
 
 def test_folds_judge_each_film_only_by_the_run_that_did_not_learn_from_it():
     folds = [table_of(40, start=0), table_of(60, seed=1, start=40)]
-    joined, words = join_validation(folds)
+    joined, words, are_folds = join_validation(folds)
     assert len(joined) == 100
     np.testing.assert_allclose(joined["prob_B"], pd.concat(folds)["prob_B"])
     assert "did not learn from it" in words
+    assert are_folds
+
+
+def test_folds_together_have_no_temperature_and_no_threshold_and_say_why():
+    backing = backing_of([table_of(160), table_of(160, seed=1, start=160)], DENSITY, ordinal=True)
+    assert backing.temperature == 1
+    assert "folds" in judge(backing, "film", DEFAULT_RULE, dict.fromkeys(DENSITY, 0.25))
+    assert "folds" in backing.scaling_words
+
+
+def test_scores_that_need_no_temperature_are_left_alone_and_the_reason_is_told():
+    rng = np.random.default_rng(5)
+    table = table_of(200)
+    p = rng.dirichlet(np.ones(4), 200)  # labels drawn from the stated probabilities: perfectly calibrated
+    labels = [rng.choice(4, p=row) for row in p]
+    table[[f"prob_{n}" for n in DENSITY]] = p
+    table["y_true"] = [DENSITY[k] for k in labels]
+    table["y_pred"] = [DENSITY[k] for k in p.argmax(axis=1)]
+    backing = backing_of([table], DENSITY, ordinal=True)
+    assert backing.scaling is None
+    assert "no gain is shown" in backing.scaling_words
+
+
+def test_the_gain_of_scaling_is_measured_on_patients_left_out_of_the_fit():
+    backing = backing_of([table_of(400)], DENSITY, ordinal=True)
+    scaling = backing.scaling
+    assert scaling.gain.ci_low > 0
+    assert scaling.gain.value <= scaling.log_loss_before - scaling.log_loss_after + 1e-9, "no more than on the films of the fit"
 
 
 def test_the_call_of_a_joined_film_comes_from_the_mean():
     one, other = table_of(1), table_of(1)
     one.loc[0, [f"prob_{n}" for n in DENSITY]] = [0.6, 0.4, 0, 0]
     other.loc[0, [f"prob_{n}" for n in DENSITY]] = [0.0, 0.5, 0.5, 0]
-    joined, _ = join_validation([one, other])
+    joined, _, _ = join_validation([one, other])
     assert joined.loc[0, "y_pred"] == "B"
 
 
@@ -142,7 +170,19 @@ def test_breasts_and_exams_need_what_the_manifest_says():
     assert not without.level("breast").points
     assert "side" in without.level("breast").problem
     manifest = pd.DataFrame({"image_id": table["image_id"], "exam_id": table["patient_id"], "laterality": "L", "view": "CC"})
-    assert backing_of([table], DENSITY, ordinal=True, manifest=manifest).level("breast").cases == 80
+    breasts = backing_of([table], DENSITY, ordinal=True, manifest=manifest).level("breast")
+    assert breasts.cases == 80
+    assert breasts.usual_films == 2
+
+
+def test_a_single_film_is_judged_as_a_film_and_a_breast_only_with_as_many_films_as_on_validation():
+    table = table_of()
+    manifest = pd.DataFrame({"image_id": table["image_id"], "exam_id": table["patient_id"], "laterality": "L", "view": "CC"})
+    backing = backing_of([table], DENSITY, ordinal=True, manifest=manifest)
+    scores = {"A": 0.1, "B": 0.3, "C": 0.4, "D": 0.2}
+    assert judge(backing, "breast", DEFAULT_RULE, scores, films=1) == judge(backing, "film", DEFAULT_RULE, scores)
+    assert judge(backing, "breast", DEFAULT_RULE, scores, films=2).level.level == "breast"
+    assert "of 3 films" in judge(backing, "breast", DEFAULT_RULE, scores, films=3)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +206,7 @@ def test_a_judgement_says_score_threshold_call_and_what_the_threshold_gave():
     assert high.called and not low.called
     assert high.score == pytest.approx(0.95)
     assert "called C or D" in high.words and "called A or B" in low.words
-    for part in ("sensitivity", "specificity", "160 validation films of 80 patients", f"{high.point.threshold:.2f}"):
+    for part in ("sensitivity", "specificity", "160 validation films of 80 patients", f"{high.point.threshold:.3f}"):
         assert part in high.words
     assert high.to_json()["threshold"] == high.point.threshold
 

@@ -12,8 +12,10 @@ from PIL import Image
 from make_films import drawn_film, write_dicom
 from make_models import ARCH, write_model
 from make_runs import write_run
+from mammo_core.analysis.temperature import apply_temperature
 from mammo_core.cli import main
 from mammo_core.settings import RESEARCH_ONLY
+from mammo_core.storage import write_table
 
 
 @pytest.fixture
@@ -38,6 +40,9 @@ def trained(workspace):
         class_names=("Normal", "Benign", "Malignant"), epochs=3, replicates=10, patients=160,
     )  # fmt: skip
     write_model(run, run.config().replace(arch=ARCH, image_size=(96, 96)), 42)
+    write_table(
+        run.predictions_file("val"), apply_temperature(run.predictions("val"), run.config().class_names, 0.08)
+    )  # too sure
     return run
 
 

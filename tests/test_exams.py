@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import statistics
 import subprocess
@@ -7,12 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mammo_core.analysis.backing import Asked, Backing, Scaling, judge
 from mammo_core.analysis.levels import at_level
 from mammo_core.data.film import FilmFacts
 from mammo_core.errors import DataError
-from mammo_core.predict.exams import DILUTED, ExamFilm, exam_opinions, exam_row, view_name
+from mammo_core.predict.exam_films import MIXED_PATIENTS, ExamFilm, view_name
+from mammo_core.predict.exam_rows import exam_row, threshold_facts
+from mammo_core.predict.exams import DILUTED, exam_opinions
 from mammo_core.predict.predictor import Prediction
 from mammo_core.predict.unfamiliar import Unfamiliar
+from mammo_core.workflows.prediction import exam_lines
 
 CLASSES = ("A", "B", "C", "D")
 KNOWN = {"kind": "DICOM", "height": 8, "width": 8, "bits": 12, "window": "as stored", "inverted": False, "decoder": "none"}
@@ -49,6 +54,7 @@ def film_of(index, side="L", view="CC", scores=(0.1, 0.6, 0.2, 0.1), study="1.2.
         study_key=study,
         patient_key=more.pop("patient", "MILLER-1"),
         view_modifiers=more.pop("modifiers", ()),
+        modality=more.pop("modality", None),
     )
     group = more.pop("group", "")
     return ExamFilm(index, prediction_of(per_run, more.pop("film_id", f"id{index}"), **more), facts, group)
@@ -99,7 +105,7 @@ def test_an_exam_is_the_mean_over_its_films_and_not_over_its_breasts():
     assert exam.whole.probabilities == pytest.approx({"A": 2 / 3, "B": 1 / 3, "C": 0, "D": 0})
     assert [breast.predicted for breast in exam.breasts] == ["A", "B"]
     assert "The left breast has more films (2 of 3), so it counts more." in exam.whole.words
-    assert exam.differing == "The left breast is called A (1.00), the right B (1.00)."
+    assert exam.differing == "The left breast is called A (> 0.99), the right B (> 0.99)."
 
 
 def test_the_spread_over_runs_is_the_sample_sd_of_each_runs_own_mean():
@@ -111,18 +117,18 @@ def test_the_spread_over_runs_is_the_sample_sd_of_each_runs_own_mean():
     assert exam.whole.view_range == pytest.approx((0.55, 0.7))
     assert exam.whole.agreement == "All 2 runs say B."
     (alone,) = exam_opinions([film_of(0)])
-    assert (alone.whole.spread, alone.whole.view_range, alone.whole.words) == (None, None, "One film only: L CC.")
+    assert (alone.whole.spread, alone.whole.view_range, alone.whole.words) == (None, None, "One film only (film 1: L CC).")
 
 
 def test_views_that_disagree_are_told_in_words():
     b, c = (0.1, 0.61, 0.19, 0.1), (0.1, 0.3, 0.55, 0.05)
     (exam,) = exam_opinions([film_of(0, "L", "CC", b), film_of(1, "L", "MLO", c)])
-    assert exam.breasts[0].disagreement == "The CC view says B (0.61), the MLO view C (0.55)."
-    assert exam.whole.disagreement == "The L CC view says B (0.61), the L MLO view C (0.55)."
+    assert exam.breasts[0].disagreement == "The CC view (film 1) says B (0.61), the MLO view (film 2) C (0.55)."
+    assert exam.whole.disagreement == "The L CC view (film 1) says B (0.61), the L MLO view (film 2) C (0.55)."
     (repeat,) = exam_opinions([film_of(0, "L", "CC", b), film_of(3, "L", "CC", c), film_of(4, "L", None, b)])
     assert repeat.breasts[0].disagreement == "The CC view (film 1) says B (0.61), the CC view (film 4) C (0.55), film 5 B (0.61)."
     (many,) = exam_opinions([film_of(n, "L", "CC", c if n == 2 else b) for n in range(5)])
-    assert many.whole.disagreement == "The 5 views disagree: 4 say B, 1 say C."
+    assert many.whole.disagreement == "The 5 views disagree: 4 say B (films 1, 2, 4, 5), 1 says C (film 3)."
     (same,) = exam_opinions([film_of(0, "L", "CC", b), film_of(1, "R", "CC", b)])
     assert (same.whole.disagreement, same.differing) == ("", "")
 
@@ -139,9 +145,9 @@ def test_repeats_and_unknown_views_count_and_are_said():
     places = [("L", "CC"), ("L", "CC"), ("R", "MLO"), (None, None), (None, "CC")]
     (exam,) = exam_opinions([film_of(n, side, view) for n, (side, view) in enumerate(places)])
     assert exam.whole.words == (
-        "Mean of 5 films: 2 x L CC, R MLO, unknown view, CC of unknown side. L CC was taken more than once; each of these "
-        "films counts. The left breast has more films (2 of 5), so it counts more. Films that do not state their side count for "
-        "the exam but for no breast: 2."
+        "Mean of 5 films (film 1: L CC, film 2: L CC, film 3: R MLO, film 4: unknown view, film 5: CC of unknown side). L CC was "
+        "taken more than once; each of these films counts. The left breast has more films (2 of 5), so it counts more. Films "
+        "that do not state their side count for the exam but for no breast: 2."
     )
     assert [len(breast.views) for breast in exam.breasts] == [2, 1]
     assert [view_name(*place) for place in (("L", "CC"), ("L", None), (None, "CC"), (None, None))] == [
@@ -187,6 +193,80 @@ def test_two_patients_in_one_study_are_kept_apart_with_a_warning():
     assert one.warnings == ()
 
 
+def test_pictures_that_are_no_mammogram_or_unlike_the_known_films_count_for_no_mean():
+    odd = (1.0, 0, 0, 0)
+    films = [
+        film_of(0, "L", "CC", modality="MG"),
+        film_of(1, "L", "MLO", odd, modality="CT"),
+        film_of(2, "R", "CC", odd, flagged=True),
+        film_of(3, "R", "CC", flagged=None),
+    ]
+    (exam,) = exam_opinions(films)
+    assert [view.label for view in exam.whole.views] == ["film 1: L CC", "film 4: R CC"]
+    assert exam.whole.probabilities == pytest.approx(films[0].prediction.probabilities)
+    assert [film.words for film in exam.left_out] == [
+        "Film 2 (L MLO) is left out: the file's modality is CT, not mammography (MG).",
+        "Film 3 (R CC) is left out: it is unlike the films that the model knows.",
+    ]
+    (chest,) = exam_opinions([film_of(0, study=None, patient=None, modality="CR")])
+    assert chest.whole is None
+
+
+def test_films_of_several_patients_in_a_named_exam_are_told_before_its_means():
+    films = [film_of(n, view=view, patient=patient) for n, (view, patient) in enumerate((("CC", "MILLER"), ("MLO", "DOE")))]
+    lines = exam_lines(exam_opinions(films, one_exam=True))
+    assert lines[0] == f"Exam 1: {MIXED_PATIENTS}"
+    assert lines[1].startswith("Exam 1: B (score 0.60). Mean of 2 films (film 1: L CC, film 2: L MLO).")
+
+
+def test_an_exam_of_one_film_is_told_once():
+    (one,) = exam_opinions([film_of(0)])
+    assert (one.shown, len(one.breasts)) == ((one.whole,), 1)
+    assert len(exam_lines([one])) == 1
+    (two,) = exam_opinions([film_of(0), film_of(1, "R")])
+    assert [opinion.title for opinion in two.shown] == ["Exam 1", "Exam 1, left breast", "Exam 1, right breast"]
+
+
+def backing_with(temperature=1.0, **usual):
+    """Thresholds 0.5 for C or D on films and on breasts and exams of so many films."""
+    rate = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9}
+    point = {"rule": "youden", "threshold": 0.5, "sensitivity": rate, "specificity": rate}
+    asked = Asked(key="dense", title="C or D against the rest", positive=("C", "D"), negative=("A", "B"))
+    levels = [
+        {"level": level, "cases": 40, "patients": 20, "positives": 20, "usual_films": films, "points": [point]}
+        for level, films in {"film": 1, **usual}.items()
+    ]
+    backing = Backing.model_validate({"joined": "x", "question": asked.model_dump(), "levels": levels})
+    return (
+        backing if temperature == 1 else backing.model_copy(update={"scaling": Scaling.model_construct(temperature=temperature)})
+    )
+
+
+def test_thresholds_are_held_against_the_mean_of_scores_before_scaling_and_the_number_of_films():
+    backing = backing_with(2.0, breast=2, exam=4)
+    raw = [(0.1, 0.1, 0.7, 0.1), (0.3, 0.3, 0.3, 0.1)]
+    films = []
+    for n, (scores, view) in enumerate(zip(raw, ("CC", "MLO"), strict=True)):
+        film = film_of(n, "L", view, scores)
+        own = film.prediction.probabilities
+        answer = dataclasses.replace(film.prediction, probabilities=backing.scaled(own), raw_probabilities=own, backing=backing)
+        films.append(dataclasses.replace(film, prediction=answer))
+    (exam,) = exam_opinions(films)
+    row = exam_row(exam, "youden")
+    (breast,) = row["breasts"]
+    assert breast["threshold"]["score"] == pytest.approx((0.8 + 0.4) / 2)
+    assert (breast["threshold"]["called"], breast["threshold"]["rule"], breast["threshold_reason"]) == (True, "youden", None)
+    assert breast["probabilities"] != breast["raw_probabilities"]
+    assert row["whole"]["threshold"] is None
+    assert row["whole"]["threshold_reason"] == judge(backing, "exam", "youden", exam.whole.raw_probabilities, 2)
+    (one,) = exam_opinions(films[1:])
+    assert exam_row(one)["whole"]["threshold"]["level"] == "film"
+    assert exam_row(one)["whole"]["threshold"]["called"] is False
+    nothing = threshold_facts(Backing(joined="", problem="Why not."), "film", "youden", {"A": 1.0})
+    assert nothing == {"threshold": None, "threshold_reason": "Why not."}
+    json.dumps(row, allow_nan=False)
+
+
 def test_the_caller_may_say_that_all_films_or_those_of_one_folder_are_one_exam():
     films = [film_of(0, study=None, patient=None), film_of(1, study="1"), film_of(2, study="2", patient="DOE")]
     (exam,) = exam_opinions(films, one_exam=True)
@@ -204,14 +284,12 @@ def test_warnings_of_the_films_stand_once_and_say_which_views_they_are_about():
         film_of(2, "L", "MLO", warnings=(shared, own)),
     ]
     (exam,) = exam_opinions(films)
-    assert exam.whole.warnings == (shared, f"L CC, L MLO: {own}")
+    assert exam.whole.warnings == (shared, f"About film 1: L CC, film 3: L MLO. {own}")
     assert exam.breasts[0].warnings == (shared, own)
 
 
-@pytest.mark.parametrize(
-    "flags, expected", [((False, True, None), True), ((False, None, False), None), ((False, False, False), False)]
-)
-def test_the_least_familiar_film_decides(flags, expected):
+@pytest.mark.parametrize("flags, expected", [((False, True, None), None), ((False, None), None), ((False, True, False), False)])
+def test_a_film_that_could_not_be_judged_decides_whether_the_exam_is_familiar(flags, expected):
     (exam,) = exam_opinions([film_of(n, flagged=flag) for n, flag in enumerate(flags)])
     assert exam.whole.unfamiliar is expected
 

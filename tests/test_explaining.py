@@ -70,8 +70,6 @@ def test_alarms_are_the_mean_over_the_runs_and_stand_in_the_file(predictor):
         known = [getattr(one, name) for one in found if getattr(one, name) is not None]
         assert getattr(explanation.alarms, name) == (pytest.approx(np.mean(known)) if known else None)
     told = json.loads(json.dumps(map_facts(explanation), allow_nan=False))
-    assert {name: told[name] for name in ("outside_breast", "on_border", "on_markers", "on_pectoral", "pectoral_area")} == {
-        name: getattr(explanation.alarms, name)
-        for name in ("outside_breast", "on_border", "on_markers", "on_pectoral", "pectoral_area")
-    }
+    names = ("outside_breast", "on_border", "border_area", "on_markers", "on_pectoral", "pectoral_area")
+    assert {name: told[name] for name in names} == {name: getattr(explanation.alarms, name) for name in names}
     assert told["alarms"] == list(explanation.alarms.sentences)

@@ -26,6 +26,7 @@ from mammo_core.explain.faithfulness import (
     road,
 )
 from mammo_core.explain.sanity import StudiedFilm
+from mammo_core.runs.schema import MetricValue
 from mammo_core.training.models import normalise
 
 SIDE = 64
@@ -184,12 +185,12 @@ def test_a_map_of_what_matters_passes_and_its_reverse_fails(monkeypatch):
     assert abs(good["scores"]["random"]["value"]) < 0.15
     assert good["gains"]["random"]["ci_low"] > 0
     assert good["n"] == good["patients"] == len(good["films"]) == 10
-    assert good["passed"] == (min(gain["ci_low"] or 0 for gain in good["gains"].values()) > 0)
+    assert good["passed"] == (True if min(gain["ci_low"] or 0 for gain in good["gains"].values()) > 0 else None)
     patched_maps(monkeypatch, lambda pixels: pixels < 255)
     bad = faithfulness_test(SpotModel(), HALF, films)
     assert bad["gains"]["random"]["ci_high"] < 0
     assert bad["passed"] is False
-    assert bad["words"].startswith("Failed: the maps are not shown to rank pixels better than random cells")
+    assert bad["words"].startswith("Failed: the maps rank pixels no better than random cells")
 
 
 def test_an_empty_map_is_as_good_as_chance_counted_and_fails(monkeypatch):
@@ -201,6 +202,39 @@ def test_an_empty_map_is_as_good_as_chance_counted_and_fails(monkeypatch):
     assert found["gains"]["random"]["value"] == 0
     assert found["passed"] is False
     assert "4 maps are empty and rank nothing" in found["words"]
+
+
+@pytest.mark.parametrize(
+    ("gains", "passed", "words"),
+    [
+        ({"random": (0.2, 0.1), "edges": (0.1, 0.05), "brightness": (0.1, 0.01)}, True, "Passed: the maps rank"),
+        (
+            {"random": (0.2, 0.1), "edges": (0.1, -0.01), "brightness": (0.1, 0.01)},
+            None,
+            "Not decided: the difference to strength of",
+        ),
+        (
+            {"random": (0.2, 0.1), "edges": (0.1, 0.0), "brightness": (-0.1, -0.2)},
+            False,
+            "Failed: the maps rank pixels no better",
+        ),
+        (
+            {"random": (0.2, 0.1), "edges": (0.1, 0.01), "brightness": (0.0, -0.2)},
+            False,
+            "no better than brightness of the film.",
+        ),
+        ({"random": (0.2, None), "edges": (0.1, 0.01), "brightness": (0.1, 0.1)}, None, "(no interval: 4 patients)"),
+    ],
+)
+def test_a_gain_whose_interval_reaches_0_decides_nothing_and_one_that_is_not_positive_fails(gains, passed, words):
+    def metric(value, low):
+        method = "mean over films; no interval: 4 patients" if low is None else "mean over films"
+        return MetricValue(value=value, ci_low=low, ci_high=None if low is None else 1.0, method=method)
+
+    scores = dict.fromkeys(("map", *BASELINES), metric(0.1, 0.0))
+    found = faithfulness._verdict(50, scores, {name: metric(*ends) for name, ends in gains.items()}, 0)
+    assert found.passed is passed
+    assert words in found.words
 
 
 @pytest.mark.parametrize("family", ["efficientnet", "vit"])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -180,16 +181,30 @@ def localised(number: int, hit: float, area: int, mm2: float | None = None, pati
 
 
 def test_means_leave_out_what_is_undefined_and_have_an_interval():
-    found = mean_estimates(["a", "a", "b", "c"], {"x": np.array([1.0, 2.0, np.nan, 6.0]), "none": np.full(4, np.nan)})
+    patients = [name for name in "abcdefghijk" for _ in range(2)]
+    values = np.array([1.0, 2.0, np.nan, 6.0, *np.tile([1.0, 5.0], 9)])
+    found = mean_estimates(patients, {"x": values, "none": np.full(22, np.nan)})
     assert found["x"].value == pytest.approx(3)
     assert 1.5 <= found["x"].ci_low < 3 < found["x"].ci_high <= 6
     assert found["none"].value is None
 
 
+def test_fewer_than_ten_patients_have_no_interval_and_the_method_says_why():
+    values = np.arange(20.0)
+    nine = mean_estimates([f"p{i % 9}" for i in range(20)], {"x": values})["x"]
+    assert (nine.value, nine.ci_low, nine.ci_high) == (pytest.approx(9.5), None, None)
+    assert nine.method == "mean over films; no interval: 9 patients, where at least 10 are needed"
+    patients = [f"p{i % 10}" for i in range(20)]
+    found = mean_estimates(patients, {"x": values, "partly": np.where(values % 10 == 3, np.nan, values)}, "share")
+    assert found["x"].ci_low < 9.5 < found["x"].ci_high
+    assert found["x"].method.startswith("share; 95 % interval")
+    assert found["partly"].ci_low is None, "a patient without a value carries nothing"
+
+
 def test_a_patient_with_many_films_widens_the_interval():
     values = np.tile([0.0, 1.0], 20)
     apart = mean_estimates([f"p{i}" for i in range(40)], {"x": values})["x"]
-    together = mean_estimates([f"p{i % 4}" for i in range(40)], {"x": values})["x"]
+    together = mean_estimates([f"p{i % 10}" for i in range(40)], {"x": values})["x"]
     assert together.ci_high - together.ci_low > 1.5 * (apart.ci_high - apart.ci_low)
 
 
@@ -217,7 +232,37 @@ def test_the_words_say_better_only_where_every_interval_does():
     good = summarise([localised(i, 0.5 + 0.01 * i, 10) for i in range(20)])["words"]
     poor = summarise([localised(i, float(i % 3 == 0), 10) for i in range(12)])["words"]
     assert any(word.startswith("By where it points, the map is better than each") for word in good)
-    assert any(word.startswith("By where it points, the map is not shown to be better") for word in poor)
+    expected = "By where it points, the map is not shown to be better than any of the maps that need no model."
+    assert expected in poor
+
+
+def test_the_words_tell_worse_from_not_shown_to_be_better():
+    worse = summarise([localised(i, 0.01 * (i % 10), 10) for i in range(20)])["words"]
+    assert "By where it points, the map is worse than each of the maps that need no model." in worse
+    mixed = []
+    for number in range(20):
+        film = localised(number, 0.5 + 0.01 * number, 10)
+        high, even = (Localisation(*[value] * 5) for value in (0.9, 0.2 + 0.8 * (number % 2)))
+        mixed.append(dataclasses.replace(film, scores={**film.scores, "centre": high, "gaussian": even}))
+    assert (
+        "By its overlap at the lesion's area, the map is better than the whole breast; worse than the centre point; not shown to "
+        "be better than the blur round the centre."
+    ) in summarise(mixed)["words"]
+
+
+def test_nothing_is_compared_where_too_few_patients_carry_an_interval():
+    films = [localised(i, 0.5 + 0.01 * i, 10 * i + 10, patient=f"p{i % 3}") for i in range(12)]
+    found = summarise(films)
+    assert found["all"]["gains"]["centre"]["pointing"]["ci_low"] is None
+    assert found["words"][0].startswith(
+        "The highest point of the map lies in the lesion or within one cell of it: on average over 12 films of 3 patients, 56 % "
+        "(a shared maximum counts in part). Of the maps"
+    )
+    assert any(
+        "not compared (no interval: 3 patients, where at least 10 are needed) with any of the maps" in word
+        for word in found["words"]
+    )
+    assert "A size with lesions of fewer than 10 patients has no interval." in found["words"]
 
 
 def test_without_a_film_there_is_nothing_to_summarise():

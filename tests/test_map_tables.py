@@ -9,6 +9,7 @@ from mammo_core.report.map_tables import (
     MEASURE_MEANINGS,
     MEASURES,
     gain_rows,
+    gallery_counts,
     gallery_rows,
     localisation_numbers,
     localised_rows,
@@ -73,6 +74,7 @@ def test_sizes_have_their_limits_and_counts():
     table = size_rows(RECORD, "pointing")
     assert table["Lesions"].tolist() == ["All lesions", "Small, up to 30 mm²", "Medium, to 60 mm²", "Large, above 60 mm²"]
     assert table["Films"].tolist() == [9, 3, 3, 3]
+    assert table["Patients"].tolist() == [4, 1, 1, 1]
     assert table["Grad-CAM"].tolist() == ["60 % (50 to 70)", "30 % (20 to 40)", "60 % (50 to 70)", "90 % (80 to 100)"]
 
 
@@ -128,7 +130,7 @@ def test_the_csv_of_a_sanity_check_holds_every_number_and_what_was_not_tested():
     assert table.loc[table["test"] == "repeatability", "what"].tolist() == ["Not tested. No other run."]
 
 
-def test_the_films_of_a_gallery_are_called_true_positive_missed_and_false_positive():
+def test_the_films_of_a_gallery_are_named_by_what_they_are_and_what_they_were_called():
     items = [
         {"image": "i1", "class": "A", "kind": "right", "listed_under": "A", "true": "A", "predicted": "A", "score": 0.9}
         | {"map": {"alarms": ["Outside.", "Border."]}, "error": None},
@@ -136,9 +138,34 @@ def test_the_films_of_a_gallery_are_called_true_positive_missed_and_false_positi
         {"image": "i3", "class": "A", "kind": "wrongly called", "listed_under": "A", "error": None},
     ]
     table = gallery_rows(items)
-    assert table["What"].tolist() == ["True positive", "Missed (false negative)", "False positive"]
+    assert table["What"].tolist() == [
+        "Truly A, called A (true positive for A)",
+        "Truly A, called something else (false negative for A)",
+        "Called A, truly something else (false positive for A)",
+    ]
     assert table["Alarms"].tolist() == ["Outside. Border.", "", ""]
     assert table["Not made because"].tolist() == ["", "Gone.", ""]
+
+
+def test_the_films_of_a_gallery_are_counted_once_however_many_maps_and_rows_they_have():
+    def item(image, kind, listed_under, class_name, alarms=(), error=None):
+        facts = {"map": None if error else {"alarms": list(alarms)}, "error": error}
+        return {"image": image, "kind": kind, "listed_under": listed_under, "class": class_name} | facts
+
+    items = [
+        item("i1", "right", "A", "A"),
+        item("i2", "missed", "A", "A", ["Outside."]),
+        item("i2", "missed", "A", "B", ["Outside."]),
+        item("i2", "wrongly called", "B", "B", ["Outside."]),
+        item("i3", "missed", "B", "B"),
+        item("i3", "missed", "B", "C"),
+        item("i4", "right", "C", "C", error="Gone."),
+    ]
+    assert gallery_counts(items) == (
+        "3 films, 1 with an alarm: 1 called rightly, 2 wrongly. Of those called wrongly, 1 stand under the class that they are "
+        "(false negatives for it), 0 under the class that they were called (false positives for it), 1 under both."
+    )
+    assert gallery_counts(items[:1]) == "1 film, 0 with an alarm: 1 called rightly, 0 wrongly."
 
 
 # ---- figures -----------------------------------------------------------------------------------------------------------------
@@ -178,7 +205,7 @@ def test_localisation_is_drawn_for_each_size_and_map():
     chart = localisation_chart(RECORD, "energy")
     rows = values(chart)
     assert len(rows) == 4 * 4
-    assert rows[4]["row"] == "Small, up to 30 mm² (n = 3)"
+    assert rows[4]["row"] == "Small, up to 30 mm² · n = 3 films of 1 patient"
     assert chart.description.startswith("Share of the map inside, all lesions: Grad-CAM 60 %")
 
 

@@ -14,6 +14,9 @@ from safetensors.torch import save as save_tensors
 from make_films import drawn_film
 from make_models import ARCH, write_model, write_model_run
 from make_runs import write_run
+from mammo_core.analysis.backing_fit import join_validation
+from mammo_core.analysis.metrics import evaluate_predictions
+from mammo_core.analysis.temperature import apply_temperature
 from mammo_core.data.film import Film, FilmFacts
 from mammo_core.errors import CheckpointMismatch, ConfigError, MammoError, NameNotAllowed
 from mammo_core.predict.model_file import load_model_file
@@ -21,6 +24,7 @@ from mammo_core.predict.model_record import RECORD_PART, model_path, read_card, 
 from mammo_core.predict.predictor import Predictor
 from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import open_workspace
+from mammo_core.storage import write_table
 from mammo_core.workflows.housekeeping import list_trash
 from mammo_core.workflows.model_shelf import (
     export_model,
@@ -49,10 +53,13 @@ def made_once(tmp_path_factory):
         seed = int(name[-2:])
         run = write_run(
             workspace.experiments / name,
-            seed=seed, class_names=("Normal", "Benign", "Malignant"), epochs=3, replicates=10, patients=120,
+            seed=seed, class_names=("Normal", "Benign", "Malignant"), epochs=3, replicates=10, patients=240,
         )  # fmt: skip
         write_model(run, run.config().replace(arch=ARCH, image_size=(96, 96)), seed)
         n = len(run.predictions("val"))
+        first = find_run(workspace, NAMES[0])  # both say the same, far too surely: their mean needs a temperature too
+        too_sure = apply_temperature(first.predictions("val"), run.config().class_names, 0.08 if run.path == first.path else 1)
+        write_table(run.predictions_file("val"), too_sure)
         np.save(run.embeddings, np.random.default_rng(1).random((n, 256), dtype=np.float32))
     keep_model(workspace, NAMES, "first", "For the tests.")
     return workspace
@@ -123,7 +130,10 @@ def test_the_record_says_what_the_model_is_and_names_no_place_or_patient(workspa
     record = read_record(kept)
     assert record.task == "lesion"
     assert len(record.members) == 2
-    assert record.quality["auc_ovr_macro"].endswith("(n = 2, SD n-1)")
+    assert record.single_runs["auc_ovr_macro"].endswith("(n = 2, SD n-1)")
+    films, _, _ = join_validation([run.predictions("val") for run in runs])
+    own = evaluate_predictions(films, record.class_names, False, epoch=0, split_sha256=None, on="val").metrics["auc_ovr_macro"]
+    assert record.quality["auc_ovr_macro"] == f"{own.value:.3f} ({own.ci_low:.3f} to {own.ci_high:.3f})"
     assert len(record.verdicts) == 2
     assert record.backing.question.positive == ("Malignant",)
     assert "For the tests." in read_card(kept) and record.model_id in read_card(kept)
@@ -199,6 +209,55 @@ def plant_other_weights(parts):
     hashes = json.loads(parts[RECORD_PART])["parts"]
     parts["weights_1.safetensors"] = content
     changed_record(parts, parts=hashes | {"weights_1.safetensors": hashlib.sha256(content).hexdigest()})
+
+
+def change_backing(contents, **changes):
+    record = json.loads(contents[RECORD_PART])
+    changed_record(contents, backing=record["backing"] | changes)
+
+
+def change_point(contents, **changes):
+    backing = json.loads(contents[RECORD_PART])["backing"]
+    backing["levels"][0]["points"][1] |= changes
+    changed_record(contents, backing=backing)
+
+
+def change_member(contents, **changes):
+    record = json.loads(contents[RECORD_PART])
+    changed_record(contents, members=[{**member, **changes} for member in record["members"]])
+
+
+def asked(positive, negative):
+    return {"key": "x", "title": "x", "positive": positive, "negative": negative}
+
+
+NONSENSE = {
+    "a negative temperature": lambda c: change_scaling(c, temperature=-1),
+    "a temperature of zero": lambda c: change_scaling(c, temperature=0),
+    "a temperature that is no number": lambda c: change_scaling(c, temperature=float("nan")),
+    "a threshold above one": lambda c: change_point(c, threshold=5),
+    "a threshold that is no number": lambda c: change_point(c, threshold=float("nan")),
+    "a sensitivity of seven": lambda c: change_point(c, sensitivity={"value": 7.0}),
+    "an unknown rule": lambda c: change_point(c, rule="best"),
+    "a question about no class": lambda c: change_backing(c, question=asked(["Z"], ["Normal"])),
+    "a question that leaves classes out": lambda c: change_backing(c, question=asked(["Malignant"], ["Normal"])),
+    "an unknown metric": lambda c: changed_record(c, quality={"luck": "1.0"}),
+    "a guard that flags nothing": lambda c: change_member(c, guard_threshold=float("inf")),
+    "a guard of zero": lambda c: change_member(c, guard_threshold=0),
+    "an SD of zero": lambda c: change_member(c, normalisation={"mean": [0, 0, 0], "std": [0, 1, 1]}),
+}
+
+
+def change_scaling(contents, **changes):
+    scaling = json.loads(contents[RECORD_PART])["backing"]["scaling"]
+    change_backing(contents, scaling=scaling | changes)
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_numbers_that_cannot_be_are_refused_when_the_file_comes_in(workspace, kept, tmp_path, what):
+    with pytest.raises(CheckpointMismatch):
+        import_model(workspace, rewritten(kept, tmp_path / "foreign.mammotrace", NONSENSE[what]), "foreign")
+    assert [model.name for model in kept_models(workspace)] == ["first"]
 
 
 HOSTILE = {

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from make_films import drawn_film
-from make_models import CLASSES, write_model_run
+from make_models import ARCH, CLASSES, write_model, write_model_run
+from make_runs import write_run
 from mammo_core.data.film import Film
 from mammo_core.data.phantom.dicom_writer import film_dataset, write_dicom
 from mammo_core.data.phantom.patient import make_patient
@@ -19,7 +20,15 @@ from mammo_core.errors import ConfigError, DataError, NameNotAllowed, RunNotFoun
 from mammo_core.settings import RESEARCH_ONLY
 from mammo_core.workflows import prediction_batches
 from mammo_core.workflows.batch_files import FILES_NOTICE, film_paths, write_files_table
-from mammo_core.workflows.prediction import Maps, exam_lines, predict_exams, predict_files
+from mammo_core.workflows.model_shelf import keep_model
+from mammo_core.workflows.prediction import (
+    Maps,
+    exam_lines,
+    predict_exams,
+    predict_files,
+    rows_with_thresholds,
+    threshold_words,
+)
 from mammo_core.workflows.prediction_batches import BatchOptions, list_batches, load_batch, predict_batch, run_batch
 
 SECRETS = ("canaria", "quintessa", "secret-4711", "19501224", "clinic of", "acc-081547")
@@ -196,6 +205,8 @@ def test_what_cannot_be_predicted_on_is_refused_without_naming_the_folder(worksp
         predict_batch(workspace, ["exp/none"], tmp_path / "in")
     with pytest.raises(ConfigError, match="map method"):
         predict_batch(workspace, runs, tmp_path / "in", BatchOptions(method="magic"))
+    with pytest.raises(ConfigError, match="rule 'best'"):
+        predict_batch(workspace, runs, tmp_path / "in", BatchOptions(rule="best"))
     with pytest.raises(ConfigError, match="grouped by"):
         predict_batch(workspace, runs, tmp_path / "in", BatchOptions(grouping="moon"))
     with pytest.raises(NameNotAllowed):
@@ -300,8 +311,59 @@ def test_the_means_are_printed_a_line_each_and_films_that_stand_alone_say_nothin
     assert len([line for line in lines if line.startswith("Exam")]) == 2
     assert lines[0].startswith("Exam 1: ")
     assert "SD 0." in lines[0]
-    assert "Mean of 4 films: L CC, L MLO, R CC, R MLO." in lines[0]
+    assert "Mean of 4 films (film 1: L CC, film 2: L MLO, film 3: R CC, film 4: R MLO)." in lines[0]
     assert sum(line.startswith(("  left breast: ", "  right breast: ")) for line in lines) == 4
     assert not any("Exam 3" in line for line in lines)
     with pytest.raises(ConfigError, match="grouped by"):
         predict_exams(workspace, runs, [films], grouping="moon")
+
+
+def lesion_run(workspace):
+    """A run with enough validation films for thresholds of films."""
+    run = write_run(
+        workspace.experiments / "lesion" / "seed_42",
+        seed=42, class_names=("Normal", "Benign", "Malignant"), epochs=3, replicates=10, patients=160,
+    )  # fmt: skip
+    write_model(run, run.config().replace(arch=ARCH, image_size=(96, 96)), 42)
+    return run.id
+
+
+def test_a_batch_holds_every_film_breast_and_exam_against_the_threshold_of_the_rule(workspace, tmp_path):
+    write_exam(tmp_path / "in", 0)
+    (tmp_path / "in" / "z.dcm").write_bytes(b"DICM")
+    run = lesion_run(workspace)
+    keep_model(workspace, [run], "klesion")
+    made = predict_batch(workspace, ["model:klesion"], tmp_path / "in", BatchOptions(rule="sensitivity_90"))
+    assert (made["model"], made["rule"]) == ("klesion (kept model)", "sensitivity_90")
+    batch = load_batch(workspace, made["name"])
+    assert (batch.summary.model, batch.summary.rule, batch.problem) == ("klesion (kept model)", "sensitivity_90", "")
+    answer = predict_exams(workspace, [run], [tmp_path / "in"])
+    expected = rows_with_thresholds(answer, "sensitivity_90")
+    assert [(row["threshold"], row["threshold_reason"]) for row in batch.films] == [
+        (row["threshold"], row["threshold_reason"]) for row in expected
+    ]
+    assert all(row["threshold"]["score"] == row["raw_probabilities"]["Malignant"] for row in batch.films[:4])
+    assert (batch.films[4]["threshold"], batch.films[4]["threshold_reason"]) == (None, None)
+    (exam,) = batch.exams
+    for group in (exam["whole"], *exam["breasts"]):
+        assert (group["threshold"] is None) != (group["threshold_reason"] is None)
+
+    rows, exams = (table_of(batch.summary.folder / name) for name in ("predictions.csv", "exams.csv"))
+    for row, film in zip(rows[:4], batch.films, strict=False):
+        judged = film["threshold"]
+        assert [float(row["score"]), float(row["threshold"])] == pytest.approx([judged["score"], judged["threshold"]])
+        assert (row["question"], row["rule"], row["called"]) == (judged["question"], "sensitivity_90", str(judged["called"]))
+    assert {(row["model"], row["model_id"]) for row in (*rows, *exams)} == {(made["model"], answer.rows[0]["model_id"])}
+    assert [float(row["temperature"]) for row in (*rows, *exams)] == pytest.approx([answer.backing.temperature] * 8)
+    assert exams[1]["views"] == "film 1: L CC, film 2: L MLO"
+    assert exams[1]["film_ids"] == f"{batch.films[0]['film_id']}, {batch.films[1]['film_id']}"
+    assert {"question", "score", "threshold", "rule", "called", "threshold_reason"} <= set(exams[0])
+
+
+def test_an_exam_of_one_film_is_held_against_the_threshold_once(workspace, tmp_path):
+    write_exam(tmp_path / "in", 0)
+    (film, *_) = sorted((tmp_path / "in").iterdir())
+    answer = predict_exams(workspace, [lesion_run(workspace)], [film])
+    *judged, scaling = threshold_words(answer)
+    assert [words.startswith(f"{film}: Score for Malignant") for words in judged] == [True]
+    assert scaling == answer.backing.scaling_words

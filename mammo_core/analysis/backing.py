@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mammo_core.analysis.levels import PLURALS
 from mammo_core.analysis.operating_points import RULES, YOUDEN
-from mammo_core.analysis.temperature import scale
+from mammo_core.analysis.temperature import HIGHEST, LOWEST, scale
 from mammo_core.runs.schema import MetricValue
 
 DEFAULT_RULE = YOUDEN
@@ -30,28 +31,39 @@ def score_text(score: float) -> str:
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Rate(MetricValue):
+    """A share of cases with its interval, in [0, 1]."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    value: float | None = Field(ge=0, le=1)
+    ci_low: float | None = Field(default=None, ge=0, le=1)
+    ci_high: float | None = Field(default=None, ge=0, le=1)
 
 
 class Point(_Record):
     """A threshold chosen on the validation films, and what it gave there."""
 
-    rule: str
+    rule: Literal["fixed_50", "youden", "sensitivity_90", "sensitivity_80", "specificity_90", "specificity_80"]
     """A key of ``operating_points.RULES``."""
-    threshold: float | None
-    """A case is called positive from this score on; ``None`` where no score is high enough to keep the rule's promise."""
-    sensitivity: MetricValue
-    specificity: MetricValue
+    threshold: float | None = Field(ge=0, le=1)
+    """Of scores before any temperature; a case is called positive from this score on. ``None`` where no score is high enough to
+    keep the rule's promise."""
+    sensitivity: Rate
+    specificity: Rate
 
 
 class LevelBacking(_Record):
     """The thresholds at one unit of analysis."""
 
-    level: str
-    """``film``, ``breast``, ``exam`` or ``patient``."""
-    cases: int = 0
-    patients: int = 0
-    positives: int = 0
+    level: Literal["film", "breast", "exam", "patient"]
+    cases: int = Field(default=0, ge=0)
+    patients: int = Field(default=0, ge=0)
+    positives: int = Field(default=0, ge=0)
+    usual_films: int = Field(default=1, ge=1)
+    """How many films most of the cases have."""
     points: tuple[Point, ...] = ()
     """Empty where ``problem`` says why."""
     problem: str = ""
@@ -63,19 +75,22 @@ class LevelBacking(_Record):
 class Scaling(_Record):
     """A temperature and the calibration that backs it, on the validation films it was fitted on."""
 
-    temperature: float
+    temperature: float = Field(ge=LOWEST, le=HIGHEST)
     """Applied to every probability: ``p ** (1 / temperature)``, scaled to sum 1."""
     words: str
     films: int
     patients: int
     log_loss_before: float
     log_loss_after: float
-    """Nats."""
+    """Nats, on the films it was fitted on."""
+    gain: MetricValue
+    """By how much the log loss fell on films of patients that the temperature was not fitted on; above 0 with its interval."""
     error_before: float
     error_after: float
     """Calibration error of the called class (ECE, 15 bins of equal mass)."""
-    error_if_perfect: tuple[float, float]
-    """The middle 95 % of that error for a perfectly calibrated model on as many films."""
+    perfect_before: tuple[float, float]
+    perfect_after: tuple[float, float]
+    """The middle 95 % of those errors for a perfectly calibrated model on as many films."""
 
 
 class Asked(_Record):
@@ -120,7 +135,7 @@ class Backing(_Record):
 
     def level(self, name: str) -> LevelBacking:
         found = next((level for level in self.levels if level.level == name), None)
-        return found or LevelBacking(level=name, problem=self.problem or "the validation films do not say it")
+        return found or LevelBacking(level=name, problem=self.problem or "the validation films do not say it")  # type: ignore[arg-type]
 
     @property
     def scaling_words(self) -> str:
@@ -128,12 +143,12 @@ class Backing(_Record):
         found = self.scaling
         if found is None:
             return f"The scores are not temperature-scaled: {self.problem or self.unscaled_because}."
-        low, high = found.error_if_perfect
         return (
             f"The scores are temperature-scaled (temperature {found.temperature:.2f}, {found.words}), fitted on {found.films} "
-            f"validation films of {found.patients} patients: log loss {found.log_loss_before:.3f} before and "
-            f"{found.log_loss_after:.3f} after, calibration error {found.error_before:.3f} before and {found.error_after:.3f} "
-            f"after (a perfectly calibrated model would show {low:.3f} to {high:.3f} on so few films)."
+            f"validation films of {found.patients} patients; on patients left out of the fit the log loss fell by "
+            f"{_interval(found.gain, 3)}. On the films of the fit, which flatters it: calibration error {found.error_before:.3f} "
+            f"before ({_band(found.perfect_before)} if calibration were perfect) and {found.error_after:.3f} after "
+            f"({_band(found.perfect_after)})."
         )
 
 
@@ -152,6 +167,8 @@ class Judgement:
     score: float
     most_probable: str
     """The class of the largest probability, which the threshold can contradict."""
+    is_scaled: bool
+    """Whether the scores that are shown elsewhere are scaled; these never are."""
 
     @property
     def called(self) -> bool:
@@ -163,14 +180,19 @@ class Judgement:
         positive, others = " or ".join(self.question.positive), " or ".join(self.question.negative)
         call = f"at or above it: called {positive}" if self.called else f"below it: called {others}"
         limit = self.point.threshold
-        threshold = "no score is high enough for the threshold" if limit is None else f"the threshold is {limit:.2f}"
+        threshold = "no score is high enough for the threshold" if limit is None else f"the threshold is {limit:.3f}"
         units = PLURALS[self.level.level]
         return (
-            f"Score for {positive} {score_text(self.score)}; {threshold} ({RULES[self.point.rule]}), so this is {call}. On "
+            f"Score for {positive} {self.score:.3f}{self.before}; {threshold} ({RULES[self.point.rule]}), so this is {call}. On "
             f"{self.level.cases} validation {units} of {self.level.patients} patients it had sensitivity "
             f"{_interval(self.point.sensitivity)} and specificity {_interval(self.point.specificity)}. {FLATTERED}"
             f"{self._contrary}"
         )
+
+    @property
+    def before(self) -> str:
+        """What tells the score from those that are shown."""
+        return " before temperature scaling" if self.is_scaled else ""
 
     @property
     def _contrary(self) -> str:
@@ -193,22 +215,43 @@ class Judgement:
         }
 
 
-def judge(backing: Backing, level: str, rule: str, probabilities: Mapping[str, float]) -> Judgement | str:
-    """Hold a case's (scaled) probabilities against the threshold of a rule, or say why that cannot be done."""
+def judge(backing: Backing, level: str, rule: str, probabilities: Mapping[str, float], films: int = 1) -> Judgement | str:
+    """Hold a case against the threshold of a rule, or say why that cannot be done.
+
+    Parameters
+    ----------
+    probabilities : of each class, **before** any temperature: thresholds are chosen on such scores, here as on Evaluate
+    films : of how many films the case is the mean. One film is always judged as a film; a breast or exam only where it has as
+        many films as those of the validation films.
+    """
     if backing.question is None:
-        return backing.problem or "The classes of this model suggest no yes-or-no question, so it has no threshold."
+        if backing.problem:
+            return f"There is no threshold: {backing.problem}."
+        return "The classes of this model suggest no yes-or-no question, so it has no threshold."
+    level = "film" if films == 1 else level
+    article = "an" if level == "exam" else "a"
     found = backing.level(level)
     point = found.point(rule)
     if point is None:
-        article = "an" if level == "exam" else "a"
         return f"There is no threshold for {article} {level}: {found.problem or 'the validation films do not determine it'}."
+    if level in ("breast", "exam") and films != found.usual_films:
+        return (
+            f"There is no threshold for {article} {level} of {films} films: on the validation films it was chosen for "
+            f"{found.usual_films}."
+        )
     most_probable = max(probabilities, key=lambda name: probabilities[name])
-    return Judgement(backing.question, found, point, backing.question.score(probabilities), most_probable)
+    score = backing.question.score(probabilities)
+    return Judgement(backing.question, found, point, score, most_probable, backing.scaling is not None)
 
 
-def _interval(metric: MetricValue) -> str:
+def _band(band: tuple[float, float]) -> str:
+    return f"{band[0]:.3f} to {band[1]:.3f}"
+
+
+def _interval(metric: MetricValue, digits: int = 2) -> str:
     if metric.value is None:
         return "undefined"
+    value = f"{metric.value:.{digits}f}"
     if metric.ci_low is None or metric.ci_high is None:
-        return f"{metric.value:.2f}"
-    return f"{metric.value:.2f} ({metric.ci_low:.2f} to {metric.ci_high:.2f})"
+        return value
+    return f"{value} ({metric.ci_low:.{digits}f} to {metric.ci_high:.{digits}f})"

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from mammo_core.analysis.backing import Asked, Backing, LevelBacking, Point, Scaling
+from mammo_core.analysis.backing import Asked, Backing, LevelBacking, Point, Rate, Scaling, no_backing
+from mammo_core.analysis.bootstrap import Weights, replicate
 from mammo_core.analysis.calibration import calibration_errors
-from mammo_core.analysis.levels import LEVELS, PLURALS, at_level, missing_levels, with_facts
+from mammo_core.analysis.estimates import estimate
+from mammo_core.analysis.formulas import Floats, ratio
+from mammo_core.analysis.levels import KEYS, LEVELS, PLURALS, at_level, missing_levels, with_facts
 from mammo_core.analysis.operating_points import RULES, apply_threshold, threshold_of
 from mammo_core.analysis.predictions import PROBABILITY_PREFIX, cases_of, probability_columns
 from mammo_core.analysis.questions import Question, answers_of, questions_of
-from mammo_core.analysis.temperature import Temperature, apply_temperature, fit_temperature
+from mammo_core.analysis.temperature import SMALLEST, Temperature, apply_temperature, fit_temperature, scale
 from mammo_core.errors import DataError
+from mammo_core.runs.schema import MetricValue
 
 LEAST_FILMS = 30
 """Fewer validation films give a temperature that is mostly chance: a rule of thumb."""
 LEAST_PATIENTS = 10
+PARTS = 5
+"""Of the patients, each scaled by a temperature that was fitted on the others."""
+FOLDS = (
+    "its runs are folds, which validate on other films each; what single folds scored says little about their mean. Predict with "
+    "one of them to see its own temperature and thresholds"
+)
 LEAST_OF_A_KIND = 10
 """Fewer positive or negative cases say next to nothing about sensitivity or specificity."""
 
@@ -32,8 +43,7 @@ def backing_of(
     Parameters
     ----------
     tables : one table of predictions a run, as ``RunDir.predictions("val")`` gives them
-        A film that several runs validate on has the mean of their probabilities. Where runs are folds, each film is judged
-        only by the runs that did not learn from it.
+        Runs that validate on other films (folds) back nothing together: what single folds scored says little about their mean.
     manifest : DataFrame, optional
         What the data set says of the films; without it there are thresholds for single films only.
 
@@ -42,10 +52,10 @@ def backing_of(
     DataError
         As ``cases_of``; no table; runs that give one film other true classes.
     """
-    films, joined = join_validation(tables)
+    films, joined, are_folds = join_validation(tables)
+    if are_folds:
+        return no_backing(FOLDS)
     scaling, unscaled_because = _scaling(films, class_names)
-    if scaling is not None:
-        films = apply_temperature(films, class_names, scaling.temperature)
     question = question_that_matters(class_names, ordinal)
     return Backing(
         joined=joined,
@@ -58,8 +68,10 @@ def backing_of(
     )
 
 
-def join_validation(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, str]:
-    """The runs' validation predictions as one table, one row a film, and how that was done in words.
+def join_validation(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, str, bool]:
+    """The runs' validation predictions as one table, one row a film; how that was done in words; whether the runs are folds.
+
+    A film that several runs validate on has the mean of their probabilities.
 
     Raises
     ------
@@ -73,7 +85,7 @@ def join_validation(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, str]:
         raise DataError("The runs' validation predictions have other classes; expected the same. Choose runs of one task.")
     every = pd.concat(tables, ignore_index=True)
     if len(tables) == 1:
-        return every, "the run's own validation predictions"
+        return every, "the run's own validation predictions", False
     by_film = every.groupby("image_id", sort=False)
     if (by_film["y_true"].nunique() > 1).any():
         raise DataError("The runs' validation predictions name other true classes for one film. Evaluate them on one data set.")
@@ -81,18 +93,9 @@ def join_validation(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, str]:
     joined[columns] = by_film[columns].mean().to_numpy()
     names = np.array([column.removeprefix(PROBABILITY_PREFIX) for column in columns])
     joined["y_pred"] = names[joined[columns].to_numpy(dtype=np.float64).argmax(axis=1)]
-    judges = by_film.size()
-    if (judges == len(tables)).all():
-        return joined, f"the mean of {len(tables)} runs on the same validation films"
-    return joined, (
-        f"{len(joined)} films, each judged by the {_range(judges)} of {len(tables)} runs that did not learn from it; the mean of "
-        "all runs, which judges new films, may be a little better"
-    )
-
-
-def _range(counts: pd.Series[int]) -> str:
-    low, high = int(counts.min()), int(counts.max())
-    return str(low) if low == high else f"{low} to {high}"
+    if (by_film.size() == len(tables)).all():
+        return joined, f"the mean of {len(tables)} runs on the same validation films", False
+    return joined, f"{len(joined)} films, each judged by the runs that did not learn from it", True
 
 
 def question_that_matters(class_names: Sequence[str], ordinal: bool) -> Question | None:
@@ -115,6 +118,13 @@ def _scaling(films: pd.DataFrame, class_names: Sequence[str]) -> tuple[Scaling |
     found: Temperature = fit_temperature(films, class_names)
     if found.at_limit:
         return None, f"the best temperature lies {found.words}"
+    gain = _gain(films, class_names)
+    if gain.value is None or gain.ci_low is None or gain.ci_high is None or gain.ci_low <= 0:
+        shown = "cannot be told" if gain.value is None else f"{gain.value:+.3f} ({gain.ci_low:+.3f} to {gain.ci_high:+.3f})"
+        return None, (
+            f"no gain is shown: on patients left out of the fit a temperature changed the log loss for the better by {shown}, an "
+            "interval that must lie above 0"
+        )
     before = calibration_errors(cases_of(films, class_names, ordinal=False))["ece"]
     scaled = apply_temperature(films, class_names, found.value)
     after = calibration_errors(cases_of(scaled, class_names, ordinal=False))["ece"]
@@ -125,10 +135,34 @@ def _scaling(films: pd.DataFrame, class_names: Sequence[str]) -> tuple[Scaling |
         patients=found.patients,
         log_loss_before=found.log_loss_before,
         log_loss_after=found.log_loss_after,
+        gain=gain,
         error_before=before[0],
         error_after=after[0],
-        error_if_perfect=(after[1], after[2]),
+        perfect_before=(before[1], before[2]),
+        perfect_after=(after[1], after[2]),
     ), ""
+
+
+def _gain(films: pd.DataFrame, class_names: Sequence[str]) -> MetricValue:
+    """Mean fall of the log loss, each patient's films scaled by a temperature fitted on other patients; 95 % interval."""
+    patients = sorted(films["patient_id"].astype(str).unique())
+    part_of = dict(zip(np.random.default_rng(0).permutation(patients), itertools.cycle(range(PARTS)), strict=False))
+    parts = films["patient_id"].astype(str).map(part_of).to_numpy()
+    gains = np.zeros(len(films))
+    for part in range(PARTS):
+        held = parts == part
+        temperature = fit_temperature(films[~held], class_names).value
+        before = cases_of(films[held], class_names, ordinal=False)
+        after = scale(before.probabilities, temperature)
+        rows = np.arange(len(before.labels))
+        gains[held] = np.log(np.clip(after[rows, before.labels], SMALLEST, None)) - np.log(
+            np.clip(before.probabilities[rows, before.labels], SMALLEST, None)
+        )
+
+    def mean(weights: Weights) -> dict[str, Floats]:
+        return {"gain": ratio(weights.total(gains), weights.total(np.ones(len(gains))))}
+
+    return estimate(replicate(films["patient_id"].astype(str).tolist(), mean)["gain"], how="mean over films")
 
 
 def _levels(films: pd.DataFrame, class_names: Sequence[str], ordinal: bool, question: Question) -> tuple[LevelBacking, ...]:
@@ -136,16 +170,24 @@ def _levels(films: pd.DataFrame, class_names: Sequence[str], ordinal: bool, ques
     found = []
     for level in LEVELS:
         if level in missing:
-            found.append(LevelBacking(level=level, problem=missing[level]))
-        else:
-            found.append(_level(at_level(films, level, class_names, ordinal).table, level, class_names, question))
+            found.append(LevelBacking(level=level, problem=missing[level]))  # type: ignore[arg-type]
+            continue
+        usual = 1 if level == "film" else int(films.groupby(list(KEYS[level])).size().mode().iloc[0])
+        found.append(_level(at_level(films, level, class_names, ordinal).table, (level, usual), class_names, question))
     return tuple(found)
 
 
-def _level(table: pd.DataFrame, level: str, class_names: Sequence[str], question: Question) -> LevelBacking:
+def _level(table: pd.DataFrame, unit: tuple[str, int], class_names: Sequence[str], question: Question) -> LevelBacking:
+    level, usual = unit
     answers = answers_of(cases_of(table, class_names, ordinal=False), question)
     n, positives = len(answers.positive), int(answers.positive.sum())
-    found = LevelBacking(level=level, cases=n, patients=len(set(answers.patients)), positives=positives)
+    found = LevelBacking(
+        level=level,  # type: ignore[arg-type]
+        cases=n,
+        patients=len(set(answers.patients)),
+        positives=positives,
+        usual_films=usual,
+    )
     if min(positives, n - positives) < LEAST_OF_A_KIND:
         why = (
             f"{positives} positive and {n - positives} negative validation {PLURALS[level]} are too few, at least "
@@ -157,12 +199,7 @@ def _level(table: pd.DataFrame, level: str, class_names: Sequence[str], question
         threshold = threshold_of(rule, answers)
         if threshold is not None:
             made = apply_threshold(answers, threshold)
-            points.append(
-                Point(
-                    rule=rule,
-                    threshold=None if math.isinf(threshold) else threshold,
-                    sensitivity=made.sensitivity,
-                    specificity=made.specificity,
-                )
-            )
+            limit = None if math.isinf(threshold) else threshold
+            rates = {name: Rate(**getattr(made, name).model_dump()) for name in ("sensitivity", "specificity")}
+            points.append(Point(rule=rule, threshold=limit, **rates))  # type: ignore[arg-type]
     return found.model_copy(update={"points": tuple(points)})

@@ -22,9 +22,10 @@ from mammo_core.explain.pectoral import pectoral_region
 Values = npt.NDArray[np.float32]
 
 MAX_OUTSIDE_BREAST = 0.20
-MAX_ON_BORDER = 0.15
 BORDER_SHARE = 0.05
 """Width of the border, as a share of the side."""
+MAX_BORDER_RATIO = 1.5
+"""Of the map's share on the border and the border's share of the film's area: at most 1 for an even map."""
 MAX_ON_MARKERS = 0.05
 MAX_PECTORAL_RATIO = 2.0
 """Of the map's share on the muscle and the muscle's share of the breast: 1 is what an even map has."""
@@ -68,6 +69,8 @@ class MapAlarms:
     """On the pectoral muscle. ``None`` where the view is not MLO, or no edge of a muscle convinces."""
     pectoral_area: float | None = None
     """The muscle's share of the breast; ``None`` likewise."""
+    border_area: float | None = None
+    """The border's share of the film's area; ``None`` where the map is empty."""
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -77,17 +80,26 @@ class MapAlarms:
             "something other than tissue."
             for share, limit, where in (
                 (self.outside_breast, MAX_OUTSIDE_BREAST, "lies outside the breast"),
-                (self.on_border, MAX_ON_BORDER, f"lies in the outer {BORDER_SHARE:.0%} of the film"),
                 (self.on_markers, MAX_ON_MARKERS, "lies on a marker or text outside the breast"),
             )
             if share is not None and share > limit
         ]
+        if self._is_on_border:
+            found.append(
+                f"{self.on_border:.0%} of the map lies in the outer {BORDER_SHARE:.0%} of each side of the film, which makes up "
+                f"{self.border_area:.0%} of its area: the score may rest on something other than tissue."
+            )
         if self._is_on_pectoral:
             found.append(
                 f"{self.on_pectoral:.0%} of the map lies on the pectoral muscle, which makes up {self.pectoral_area:.0%} of the "
                 "breast: the score may rest on the muscle and not on the breast's tissue."
             )
         return tuple(found)
+
+    @property
+    def _is_on_border(self) -> bool:
+        share, area = self.on_border, self.border_area
+        return share is not None and area is not None and share > MAX_BORDER_RATIO * area
 
     @property
     def _is_on_pectoral(self) -> bool:
@@ -130,13 +142,14 @@ def alarms(cam: CamMap, prepared: PreparedFilm, on_film: Values, regions: FilmRe
     if total == 0:
         return MapAlarms(None, None)
     small = _sampled(on_film, regions.breast)
-    pectoral = regions.pectoral
+    pectoral, border = regions.pectoral, _border(prepared)
     return MapAlarms(
         outside_breast=_outside_breast(cam, prepared),
-        on_border=float(cam.values[_border(prepared)].sum(dtype=np.float64)) / total,
+        on_border=float(cam.values[border].sum(dtype=np.float64)) / total,
         on_markers=None if regions.markers is None else _share(small, regions.markers),
         on_pectoral=None if pectoral is None else _share(small, pectoral),
         pectoral_area=None if pectoral is None else float(pectoral.sum() / regions.breast.mask.sum()),
+        border_area=float(border.sum() / _film_on_canvas(prepared).sum()),
     )
 
 

@@ -209,7 +209,8 @@ def faithfulness_test(
 ) -> dict[str, Any]:
     """ROAD of the maps and of maps that need no model, on the same films.
 
-    Passed when the mean gain over each of the baselines has an interval above 0. An empty map ranks nothing; it is ordered as
+    Passed when the mean gain over each of the baselines has an interval above 0, failed when one of the gains is not positive;
+    else it could be chance, and nothing is decided. An empty map ranks nothing; it is ordered as
     the random map and counted. The model is left as it is, but for being in eval mode.
 
     Returns
@@ -261,9 +262,19 @@ def _verdict(n: int, scores: Mapping[str, MetricValue], gains: Mapping[str, Metr
     told = ", ".join(f"{BASELINES[name].lower()} {scores[name].value:.3f}" for name in BASELINES)
     found = f"ROAD of the maps is {scores[MAP].value:.3f} (0 is chance), of maps that need no model: {told} (n = {n})."
     found += f" {empty} maps are empty and rank nothing." if empty else ""
-    not_better = [BASELINES[name].lower() for name, gain in gains.items() if gain.ci_low is None or gain.ci_low <= 0]
+    not_better = [BASELINES[name].lower() for name, gain in gains.items() if gain.value is None or gain.value <= 0]
+    unsure = [name for name, gain in gains.items() if gain.ci_low is None or gain.ci_low <= 0]
     if n < LEAST_FILMS:
         return Verdict(None, f"Not decided: {n} films, where at least {LEAST_FILMS} are needed. {found}")
     if not_better:
-        return Verdict(False, f"Failed: the maps are not shown to rank pixels better than {' and '.join(not_better)}. {found}")
+        return Verdict(False, f"Failed: the maps rank pixels no better than {' and '.join(not_better)}. {found}")
+    if unsure:
+        return Verdict(None, f"Not decided: {_why_unsure(gains, unsure)}. {found}")
     return Verdict(True, f"Passed: the maps rank pixels by what they matter to the model. {found}")
+
+
+def _why_unsure(gains: Mapping[str, MetricValue], unsure: Sequence[str]) -> str:
+    names = " and ".join(BASELINES[name].lower() for name in unsure)
+    reasons = {gains[name].method.rpartition("; ")[2] for name in unsure if gains[name].ci_low is None}
+    why = f" ({' and '.join(sorted(reasons))})" if reasons else ", since its interval reaches 0"
+    return f"the difference to {names} could be chance{why}"

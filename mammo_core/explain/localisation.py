@@ -26,6 +26,8 @@ from mammo_core.runs.schema import MetricValue
 
 Values = npt.NDArray[np.float32]
 
+LEAST_PATIENTS = 10
+"""Below it there is no interval: three patients can be drawn in ten ways only."""
 MAP = "map"
 BASELINES = {
     "breast": "The whole breast, evenly",
@@ -214,11 +216,17 @@ def mean_estimates(
 ) -> dict[str, MetricValue]:
     """Means of columns (one value a film, NaN left out) with 95 % intervals from resampled patients.
 
-    Columns that are differences of two others give a paired comparison.
+    A mean to which fewer than ``LEAST_PATIENTS`` patients contribute comes without an interval; ``method`` says so. Columns that
+    are differences of two others give a paired comparison.
     """
-    statistics = _means_of({name: np.asarray(values, dtype=np.float64) for name, values in columns.items()})
-    how, undefined = "mean over films", "undefined: no film has a value"
-    return {name: estimate(values, how=how, undefined=undefined) for name, values in replicate(patients, statistics).items()}
+    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+    found: dict[str, MetricValue] = {}
+    for name, values in replicate(patients, _means_of(arrays)).items():
+        known = len({patient for patient, value in zip(patients, arrays[name], strict=True) if not np.isnan(value)})
+        few = known < LEAST_PATIENTS
+        told = f"{how}; no interval: {known} patients, where at least {LEAST_PATIENTS} are needed" if few else how
+        found[name] = estimate(values[:1] if few else values, how=told, undefined="undefined: no film has a value")
+    return found
 
 
 def _means_of(columns: Mapping[str, Floats]) -> Statistics:

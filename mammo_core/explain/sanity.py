@@ -263,6 +263,12 @@ def _dumped(metrics: Mapping[str, MetricValue]) -> dict[str, Any]:
     return {name: metric.model_dump() for name, metric in metrics.items()}
 
 
+def _why(difference: MetricValue) -> str:
+    if difference.ci_low is not None:
+        return ", since its interval reaches 0"
+    return f" ({difference.method.rpartition('; ')[2]})"
+
+
 def _could_be_chance(difference: MetricValue) -> bool:
     return difference.ci_low is None or difference.ci_low <= 0
 
@@ -280,7 +286,7 @@ def _randomisation_verdict(n: int, ends: Mapping[str, MetricValue], empty: int) 
     if randomised >= different:
         return Verdict(False, f"Failed: the maps depend on the film more than on what the model has learnt. {found}")
     if _could_be_chance(ends["difference"]):
-        return Verdict(None, f"Not decided: the difference could be chance, since its interval reaches 0. {found}")
+        return Verdict(None, f"Not decided: the difference could be chance{_why(ends['difference'])}. {found}")
     return Verdict(True, f"Passed: without the learnt weights the maps are lost. {found}")
 
 
@@ -360,5 +366,5 @@ def _repeatability_verdict(n: int, runs: int, found: Mapping[str, MetricValue]) 
     if same <= different:
         return Verdict(False, f"Failed: another seed gives another map. {told}")
     if _could_be_chance(found["difference"]):
-        return Verdict(None, f"Not decided: the difference could be chance, since its interval reaches 0. {told}")
+        return Verdict(None, f"Not decided: the difference could be chance{_why(found['difference'])}. {told}")
     return Verdict(True, f"Passed: runs that differ by their seed alone agree on the map. {told}")

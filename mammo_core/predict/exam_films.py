@@ -44,6 +44,10 @@ SPECIAL_VIEWS = {
 SPLIT_STUDY = (
     "Films of one study name different patients, so each patient's films are taken as an exam of their own. Check the files."
 )
+MAMMOGRAPHY = "MG"
+"""The modality that DICOM files of mammograms state."""
+MODALITY_SHOWN = 16
+"""Characters that DICOM allows in a modality; a longer one is no modality."""
 MIXED_PATIENTS = (
     "The films named as one exam carry different patient ids; some archives give each film its own. "
     "Check that they show one woman."
@@ -131,6 +135,11 @@ def view_name(side: str | None, view: str | None) -> str:
     return f"{side} {view}" if view else f"{side} of unknown view"
 
 
+def view_label(index: int, name: str) -> str:
+    """``film 3: L CC`` for the film ``index`` (from 0)."""
+    return f"film {index + 1}: {name}"
+
+
 def special_view(facts: FilmFacts) -> str:
     """What makes a film no standard view, such as ``magnification, spot compression``; empty for a standard one."""
     return ", ".join(facts.view_modifiers) or SPECIAL_VIEWS.get(facts.view or "", "")
@@ -141,13 +150,22 @@ def standard_films(films: Sequence[ExamFilm]) -> tuple[list[ExamFilm], tuple[Lef
     counted: dict[str, ExamFilm] = {}
     left_out = []
     for film in films:
-        special, film_id = special_view(film.facts), film.prediction.film_id
-        if special:
-            reason = f"it is a special view ({special}), and only standard views are averaged"
-        elif film_id in counted:
+        film_id = film.prediction.film_id
+        reason = _unfit(film)
+        if not reason and film_id in counted:
             reason = f"it is the same picture as film {counted[film_id].index + 1}"
+        if reason:
+            left_out.append(LeftOut(film.index, film_id, view_name(film.facts.laterality, film.facts.view), reason))
         else:
             counted[film_id] = film
-            continue
-        left_out.append(LeftOut(film.index, film_id, view_name(film.facts.laterality, film.facts.view), reason))
     return list(counted.values()), tuple(left_out)
+
+
+def _unfit(film: ExamFilm) -> str:
+    """Why a film does not count by itself, whatever the others are; empty where it does."""
+    modality, special = (film.facts.modality or "").strip(), special_view(film.facts)
+    if modality and modality.upper() != MAMMOGRAPHY:
+        return f"the file's modality is {modality[:MODALITY_SHOWN]}, not mammography ({MAMMOGRAPHY})"
+    if special:
+        return f"it is a special view ({special}), and only standard views are averaged"
+    return "it is unlike the films that the model knows" if film.prediction.unfamiliar.flagged is True else ""

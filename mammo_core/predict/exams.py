@@ -7,42 +7,23 @@ breasts), and the class is that of the largest mean. A temperature is applied to
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mammo_core.analysis.backing import Backing, score_text
 from mammo_core.analysis.questions import severity_order
 from mammo_core.errors import DataError
 from mammo_core.predict.ensemble import combine, spread_over_runs
-from mammo_core.predict.exam_films import SIDES, Basis, ExamFilm, Group, LeftOut, group_films, standard_films, view_name
+from mammo_core.predict.exam_films import SIDES, Basis, ExamFilm, Group, LeftOut, group_films, standard_films
+from mammo_core.predict.exam_words import ViewOpinion, disagreement, names, words
 
-MAX_LISTED = 4
-"""Views whose answers are told one by one; more are counted by class."""
+if TYPE_CHECKING:
+    from mammo_core.predict.predictor import Prediction  # imports torch, which averaging does not need
+
 DILUTED = "The mean over both breasts waters down what is seen in one of them: judge each breast."
-
-
-@dataclass(frozen=True)
-class ViewOpinion:
-    """One film among those of its breast and exam."""
-
-    index: int
-    film_id: str
-    side: str | None
-    """``L``, ``R`` or ``None``."""
-    view: str | None
-    predicted: str
-    score: float
-    """Probability of the film's own predicted class."""
-    unfamiliar: bool | None
-    """``None`` where it could not be judged."""
-
-    @property
-    def name(self) -> str:
-        """``L CC``; what is unknown is said to be so."""
-        return view_name(self.side, self.view)
 
 
 @dataclass(frozen=True)
@@ -56,11 +37,13 @@ class GroupOpinion:
     """``L`` or ``R`` for a breast, ``None`` for an exam."""
     views: tuple[ViewOpinion, ...]
     probabilities: dict[str, float]
-    """Mean over the films of each film's mean over the runs; sums to 1."""
+    """Mean over the films of each film's mean over the runs, after the temperature; sums to 1."""
+    raw_probabilities: dict[str, float]
+    """The same before any temperature: what thresholds are held against."""
     predicted: str
     """The class of the largest mean."""
     per_run: dict[str, dict[str, float]]
-    """Each run's mean over the films."""
+    """Each run's mean over the films, before any temperature."""
     spread: float | None
     """SD (n-1) over the runs of the predicted class's mean; ``None`` for one run."""
     agreement: str
@@ -70,15 +53,27 @@ class GroupOpinion:
     disagreement: str
     """What the views say where they differ, one sentence; empty where they agree."""
     unfamiliar: bool | None
-    """The worst of the films: True where any is flagged, else ``None`` where any could not be judged."""
+    """``False``, or ``None`` where any film could not be judged; a film that is flagged does not count."""
     warnings: tuple[str, ...]
-    """Those of the films, each once; one that does not hold for all films begins with the views that it is about."""
+    """Those of the films, each once; one that does not hold for all films begins with the films that it is about."""
     words: str
     """What was averaged, as sentences."""
 
     @property
     def title(self) -> str:
         return self.exam if self.side is None else f"{self.exam}, {SIDES[self.side]} breast"
+
+
+@dataclass(frozen=True)
+class JudgedBy:
+    """Which model has judged, as results that are kept say it."""
+
+    runs: tuple[str, ...]
+    model_id: str
+    origins: tuple[dict[str, Any], ...]
+    made_at: str
+    """Local date and time, ISO 8601 without zone."""
+    backing: Backing
 
 
 @dataclass(frozen=True)
@@ -95,7 +90,15 @@ class ExamOpinion:
     differing: str
     """What the breasts say where they differ; empty where they agree."""
     warnings: tuple[str, ...]
-    """About the grouping; those of the films stand with the opinions."""
+    """About the grouping, to be shown before anything else; those of the films stand with the opinions."""
+    judged_by: JudgedBy = field(repr=False)
+
+    @property
+    def shown(self) -> tuple[GroupOpinion, ...]:
+        """The exam and its breasts; of one film the exam alone, since its breast would say the same again."""
+        if self.whole is None:
+            return ()
+        return (self.whole,) if len(self.whole.views) == 1 else (self.whole, *self.breasts)
 
     @property
     def indices(self) -> tuple[int, ...]:
@@ -108,7 +111,8 @@ def exam_opinions(films: Sequence[ExamFilm], one_exam: bool = False) -> tuple[Ex
     """Average films to breasts and exams.
 
     Films belong together that name one study and one patient, or that the caller groups. A film without either stands alone.
-    Special views (magnification, spot compression, ...) and second copies of one picture are left out, with the reason.
+    Left out, with the reason, are files of another modality, special views (magnification, spot compression, ...), films that
+    are unlike those the model knows, and second copies of one picture.
 
     Parameters
     ----------
@@ -149,7 +153,20 @@ def _exam(title: str, group: Group) -> ExamOpinion:
         if of_side:
             breasts.append(_opinion("breast", title, side, of_side))
     whole = _opinion("exam", title, None, counted) if counted else None
-    return ExamOpinion(title, group.basis, whole, tuple(breasts), left_out, _differing(breasts), group.warnings)
+    return ExamOpinion(
+        title=title,
+        basis=group.basis,
+        whole=whole,
+        breasts=tuple(breasts),
+        left_out=left_out,
+        differing=_differing(breasts),
+        warnings=group.warnings,
+        judged_by=_judged_by(group.films[0].prediction),
+    )
+
+
+def _judged_by(answer: Prediction) -> JudgedBy:
+    return JudgedBy(answer.runs, answer.model_id, answer.origins, answer.made_at, answer.backing)
 
 
 def _opinion(level: Literal["breast", "exam"], exam: str, side: str | None, films: Sequence[ExamFilm]) -> GroupOpinion:
@@ -159,22 +176,22 @@ def _opinion(level: Literal["breast", "exam"], exam: str, side: str | None, film
     per_run = {run: mean_over_films(answer.per_run[run] for answer in answers) for run in answers[0].runs}
     of_predicted = [answer.probabilities[predicted] for answer in answers]
     views = tuple(_view(film) for film in films)
-    flags = [view.unfamiliar for view in views]
     return GroupOpinion(
         level=level,
         exam=exam,
         side=side,
         views=views,
         probabilities=probabilities,
+        raw_probabilities=mean_over_films(answer.raw_probabilities or answer.probabilities for answer in answers),
         predicted=predicted,
         per_run=per_run,
         spread=spread_over_runs(per_run, predicted),
         agreement=combine(per_run).agreement,
         view_range=(min(of_predicted), max(of_predicted)) if len(films) > 1 else None,
-        disagreement=_disagreement(views, level),
-        unfamiliar=True if True in flags else None if None in flags else False,
+        disagreement=disagreement(views, level),
+        unfamiliar=None if None in [view.unfamiliar for view in views] else False,
         warnings=_warnings(films, views),
-        words=_words(views, level),
+        words=words(views, level),
     )
 
 
@@ -184,62 +201,15 @@ def _view(film: ExamFilm) -> ViewOpinion:
     return ViewOpinion(film.index, answer.film_id, facts.laterality, facts.view, answer.predicted, score, flagged)
 
 
-def _disagreement(views: Sequence[ViewOpinion], level: str) -> str:
-    """``The CC view says B (0.61), the MLO view C (0.55).``"""
-    votes = Counter(view.predicted for view in views)
-    if len(votes) < 2:
-        return ""
-    if len(views) > MAX_LISTED:
-        parts = ", ".join(f"{count} say {name}" for name, count in votes.most_common())
-        return f"The {len(views)} views disagree: {parts}."
-    labels = [_label(view, views, level) for view in views]
-    parts = ", ".join(
-        f"{label}{' says' if number == 0 else ''} {view.predicted} ({view.score:.2f})"
-        for number, (label, view) in enumerate(zip(labels, views, strict=True))
-    )
-    return f"{parts[0].upper()}{parts[1:]}."
-
-
-def _label(view: ViewOpinion, views: Sequence[ViewOpinion], level: str) -> str:
-    """``the CC view``, with its film's number where that does not tell it apart."""
-    if view.view is None or view.side is None:
-        return f"film {view.index + 1}"
-    name = f"the {view.view if level == 'breast' else view.name} view"
-    return name if [other.name for other in views].count(view.name) == 1 else f"{name} (film {view.index + 1})"
-
-
 def _warnings(films: Sequence[ExamFilm], views: Sequence[ViewOpinion]) -> tuple[str, ...]:
     about: dict[str, list[int]] = {}
     for place, film in enumerate(films):
         for warning in dict.fromkeys(film.prediction.warnings):
             about.setdefault(warning, []).append(place)
     return tuple(
-        text if len(places) == len(films) else f"{_names([views[place] for place in places])}: {text}"
+        text if len(places) == len(films) else f"About {names([views[place] for place in places])}. {text}"
         for text, places in about.items()
     )
-
-
-def _names(views: Sequence[ViewOpinion]) -> str:
-    """``L CC, 2 x L MLO, unknown view``, in order of first appearance."""
-    counts = Counter(view.name for view in views)
-    return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
-
-
-def _words(views: Sequence[ViewOpinion], level: str) -> str:
-    n = len(views)
-    text = f"Mean of {n} films: {_names(views)}." if n > 1 else f"One film only: {_names(views)}."
-    repeated = [name for name, count in Counter(view.name for view in views if view.view and view.side).items() if count > 1]
-    if repeated:
-        text += f" {', '.join(repeated)} was taken more than once; each of these films counts."
-    if level == "breast":
-        return text
-    sides = Counter(view.side for view in views)
-    for side, other in (("L", "R"), ("R", "L")):
-        if sides[side] > sides[other] > 0:
-            text += f" The {SIDES[side]} breast has more films ({sides[side]} of {n}), so it counts more."
-    if sides[None]:
-        text += f" Films that do not state their side count for the exam but for no breast: {sides[None]}."
-    return text
 
 
 def _differing(breasts: Sequence[GroupOpinion]) -> str:
@@ -247,53 +217,7 @@ def _differing(breasts: Sequence[GroupOpinion]) -> str:
         return ""
     left, right = breasts
     text = (
-        f"The left breast is called {left.predicted} ({left.probabilities[left.predicted]:.2f}), "
-        f"the right {right.predicted} ({right.probabilities[right.predicted]:.2f})."
+        f"The left breast is called {left.predicted} ({score_text(left.probabilities[left.predicted])}), "
+        f"the right {right.predicted} ({score_text(right.probabilities[right.predicted])})."
     )
     return text if severity_order(list(left.probabilities)) is None else f"{text} {DILUTED}"
-
-
-def exam_row(exam: ExamOpinion) -> dict[str, Any]:
-    """One exam as JSON-able values; nothing in it names a file, a study or a patient."""
-    return {
-        "exam": exam.title,
-        "basis": exam.basis,
-        "films": [index + 1 for index in exam.indices],
-        "whole": None if exam.whole is None else group_row(exam.whole),
-        "breasts": [group_row(breast) for breast in exam.breasts],
-        "breasts_differ": exam.differing,
-        "left_out": [
-            {"film": film.index + 1, "film_id": film.film_id, "name": film.name, "reason": film.reason} for film in exam.left_out
-        ],
-        "warnings": list(exam.warnings),
-    }
-
-
-def group_row(opinion: GroupOpinion) -> dict[str, Any]:
-    """One breast's or exam's mean as JSON-able values."""
-    return {
-        "level": opinion.level,
-        "exam": opinion.exam,
-        "side": opinion.side,
-        "predicted": opinion.predicted,
-        "probabilities": opinion.probabilities,
-        "per_run": opinion.per_run,
-        "spread": opinion.spread,
-        "agreement": opinion.agreement,
-        "view_range": None if opinion.view_range is None else list(opinion.view_range),
-        "disagreement": opinion.disagreement,
-        "unfamiliar": opinion.unfamiliar,
-        "views": [
-            {
-                "film": view.index + 1,
-                "film_id": view.film_id,
-                "name": view.name,
-                "predicted": view.predicted,
-                "score": view.score,
-                "unfamiliar": view.unfamiliar,
-            }
-            for view in opinion.views
-        ],
-        "warnings": list(opinion.warnings),
-        "words": opinion.words,
-    }

@@ -30,6 +30,9 @@ class Explanation:
     cell_mm: tuple[float, float] | None
     """Height and width of one cell of the first run's map in the breast; ``None`` where the file states no spacing."""
 
+    checks: tuple[str, ...] = ()
+    """What the checks of such maps have shown, whole sentences; whoever shows or saves the map adds them."""
+
     @property
     def empty(self) -> bool:
         return all(cam.empty for cam in self.cams)

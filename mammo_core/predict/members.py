@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -22,6 +22,9 @@ from mammo_core.settings import Workspace
 from mammo_core.storage import read_text_table
 from mammo_core.training.checkpoint import Checkpoint, load_checkpoint
 
+GOOD_ENOUGH = frozenset({"HEALTHY", "INCONCLUSIVE", "PLATEAU", "OVERFIT_MILD"})
+"""Verdicts that do not by themselves put a prediction in doubt."""
+
 
 @dataclass(frozen=True, eq=False)
 class Member:
@@ -37,6 +40,8 @@ class Member:
     """Of the weights, names and values: the same wherever they are kept."""
     run: RunDir | None
     """``None`` for a model that was read from a file."""
+    doubt: str
+    """Why its training is in doubt, a sentence; empty where the verdict on it is good enough to predict with."""
 
 
 def load_member(run: RunDir, device: torch.device) -> Member:
@@ -47,12 +52,26 @@ def load_member(run: RunDir, device: torch.device) -> Member:
     CheckpointMismatch
         It is missing or broken, names no classes, or was trained with another preprocessing.
     """
-    return member_of(run.id, load_checkpoint(run.best_model), load_guard(run), device, run)
+    member = member_of(run.id, load_checkpoint(run.best_model), load_guard(run), device, doubt_of(run))
+    return replace(member, run=run)
 
 
-def member_of(
-    name: str, checkpoint: Checkpoint, guard: FeatureGuard | str, device: torch.device, run: RunDir | None = None
-) -> Member:
+def doubt_of(run: RunDir) -> str:
+    """What the verdict holds against a finished run; empty for a good one, an unfinished one, or one without a verdict."""
+    summary = run.summary()
+    if summary is None or summary.verdict is None or summary.verdict in GOOD_ENOUGH:
+        return ""
+    headline = str((summary.diagnosis or {}).get("headline") or summary.verdict.replace("_", " ").lower())
+    return sentence_of(headline)
+
+
+def sentence_of(headline: str) -> str:
+    """A verdict's headline as a sentence; ``So far`` belongs to a run that goes on."""
+    text = headline.removeprefix("So far: ").rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def member_of(name: str, checkpoint: Checkpoint, guard: FeatureGuard | str, device: torch.device, doubt: str = "") -> Member:
     """A network ready to answer, in eval mode and frozen; ``CheckpointMismatch`` as :func:`load_member`."""
     if checkpoint.preprocessing_version != PREPROCESSING_VERSION:
         raise CheckpointMismatch(
@@ -68,7 +87,7 @@ def member_of(
             f"{name} keeps {guard.reference.shape[1]} features of each validation film, but its network has {width}; expected as "
             "many. The files do not belong together; use another run."
         )
-    return Member(name, checkpoint, model, guard, weights_sha256(checkpoint), run)
+    return Member(name, checkpoint, model, guard, weights_sha256(checkpoint), None, doubt)
 
 
 def check_alike(members: Sequence[Member]) -> None:
@@ -76,7 +95,8 @@ def check_alike(members: Sequence[Member]) -> None:
     first = members[0].checkpoint
     for member in members[1:]:
         other = member.checkpoint
-        if (other.config.task, other.class_names) != (first.config.task, first.class_names):
+        described = [(one.config.task, one.class_names, one.config.ordinal) for one in (other, first)]
+        if described[0] != described[1]:
             raise CheckpointMismatch(
                 f"{member.id} was trained for {other.config.task} ({', '.join(other.class_names)}), but "
                 f"{members[0].id} for {first.config.task} ({', '.join(first.class_names)}); expected runs of one task. "
@@ -84,20 +104,21 @@ def check_alike(members: Sequence[Member]) -> None:
             )
 
 
-def training_films(workspace: Workspace, members: Sequence[Member]) -> dict[str, list[str]]:
-    """Content hash -> runs that were trained on that film, as far as the data set is on this machine."""
-    found: dict[str, list[str]] = {}
+def known_films(workspace: Workspace, members: Sequence[Member]) -> dict[str, dict[str, list[str]]]:
+    """Content hash -> ``train`` or ``val`` -> runs that used that film so, as far as the data set is on this machine."""
+    found: dict[str, dict[str, list[str]]] = {}
     for member in members:
         if member.run is None:
-            continue  # its file names no training films
+            continue  # its file names no films
         try:
             hashes = load_dataset(workspace, member.checkpoint.config.dataset).pixel_hashes()
             split = read_text_table(member.run.split_table)
         except (MammoError, FileNotFoundError):
             continue  # the data set is no longer on this machine
-        for image_id in split.loc[split["split"] == "train", "image_id"]:
+        used = split[split["split"].isin(["train", "val"])]
+        for image_id, part in used[["image_id", "split"]].itertuples(index=False, name=None):
             if image_id in hashes:
-                found.setdefault(hashes[image_id], []).append(member.id)
+                found.setdefault(hashes[image_id], {}).setdefault(part, []).append(member.id)
     return found
 
 

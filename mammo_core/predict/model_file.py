@@ -30,10 +30,10 @@ from mammo_core.predict.model_record import (
     record_in,
     weights_part,
 )
-from mammo_core.predict.unfamiliar import FeatureGuard
+from mammo_core.predict.unfamiliar import MIN_FILMS, FeatureGuard
 from mammo_core.storage import write_atomic
 from mammo_core.training.checkpoint import Checkpoint
-from mammo_core.training.models import Normalisation
+from mammo_core.training.models import Normalisation, features_and_logits, normalise
 
 REFERENCE = "reference"
 """Name of the guard's tensor."""
@@ -63,6 +63,7 @@ def member_record(member: Member) -> MemberRecord:
         weights_sha256=member.weights_sha256,
         guard_threshold=None if isinstance(guard, str) else guard.threshold,
         guard_missing=guard if isinstance(guard, str) else "",
+        doubt=member.doubt,
     )
 
 
@@ -120,6 +121,20 @@ def load_model_file(path: Path, device: torch.device) -> LoadedFile:
     return LoadedFile(record, members)
 
 
+def check_answers(loaded: LoadedFile, name: str) -> None:
+    """Let each network answer once, on a blank film; ``CheckpointMismatch`` where what comes is no finite score a class."""
+    for member in loaded.members:
+        config = member.checkpoint.config
+        blank = torch.zeros(1, 1, *config.image_size)
+        with torch.inference_mode():
+            _, logits = features_and_logits(member.model, normalise(blank, member.checkpoint.normalisation))
+        if logits.shape != (1, len(config.class_names)) or not torch.isfinite(logits).all():
+            raise CheckpointMismatch(
+                f"{member.id} in {name} does not answer with a finite score for each class, so its weights are damaged. Export "
+                "the model again."
+            )
+
+
 def _checked(archive: zipfile.ZipFile, part: str, record: ModelRecord, name: str, limit: int = MAX_PART_BYTES) -> bytes:
     content = read_part(archive, part, name, limit)
     if hashlib.sha256(content).hexdigest() != record.parts.get(part):
@@ -151,7 +166,7 @@ def _member(archive: zipfile.ZipFile, record: ModelRecord, number: int, name: st
         )
         if weights_sha256(checkpoint) != own.weights_sha256:
             raise CheckpointMismatch(f"The weights of {own.id} in {name} are not those of its record. Export the model again.")
-        return member_of(own.id, checkpoint, _guard(archive, record, number, name), device)
+        return member_of(own.id, checkpoint, _guard(archive, record, number, name), device, own.doubt)
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointMismatch(
             f"What {name} says of {own.id} cannot be used ({error}); expected a model file of this or an older version of "
@@ -164,6 +179,9 @@ def _guard(archive: zipfile.ZipFile, record: ModelRecord, number: int, name: str
     if own.guard_threshold is None:
         return own.guard_missing or f"{own.id} came without features of its validation films."
     reference = _tensors(archive, guard_part(number), record, name)[REFERENCE].numpy()
-    if reference.ndim != 2 or not np.isfinite(reference).all():
-        raise CheckpointMismatch(f"{guard_part(number)} in {name} is not a table of finite numbers. Export the model again.")
+    if reference.ndim != 2 or len(reference) < MIN_FILMS or not np.isfinite(reference).all():
+        raise CheckpointMismatch(
+            f"{guard_part(number)} in {name} is not a table of finite numbers of at least {MIN_FILMS} films. Export the model "
+            "again."
+        )
     return FeatureGuard(reference.astype(np.float64), own.guard_threshold)

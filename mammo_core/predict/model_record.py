@@ -19,11 +19,12 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mammo_core.analysis.backing import Backing
+from mammo_core.analysis.metrics import TITLES
 from mammo_core.errors import CheckpointMismatch
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import check_name
@@ -42,7 +43,7 @@ MAX_PART_BYTES = 2 * 2**30
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class MemberRecord(_Record):
@@ -59,9 +60,11 @@ class MemberRecord(_Record):
     origin: dict[str, Any]
     weights_sha256: str
     """As ``predict.members.weights_sha256``."""
-    guard_threshold: float | None = None
+    guard_threshold: float | None = Field(default=None, gt=0)
     guard_missing: str = ""
     """Why there is no guard; empty where there is one."""
+    doubt: str = ""
+    """As ``predict.members.Member.doubt``."""
 
 
 class ModelRecord(_Record):
@@ -85,13 +88,27 @@ class ModelRecord(_Record):
     train_patients: int | None = None
     val_films: int | None = None
     quality: dict[str, str] = Field(default_factory=dict)
-    """Name of a metric -> validation value with interval, or mean and SD over the runs, in words."""
+    """Name of a metric -> validation value of the whole model with its interval, in words."""
+    single_runs: dict[str, str] = Field(default_factory=dict)
+    """Name of a metric -> mean and SD over its runs, each by itself, in words; empty for one run."""
     verdicts: tuple[str, ...] = ()
     """Of each run, whether it converged: the headline."""
     members: tuple[MemberRecord, ...] = Field(min_length=1, max_length=MOST_MEMBERS)
     backing: Backing
     parts: dict[str, str] = Field(default_factory=dict)
     """Name of each other part -> SHA-256 of its bytes."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        asked = self.backing.question
+        unknown = [name for name in (*self.quality, *self.single_runs) if name not in TITLES]
+        if unknown:
+            raise ValueError(f"there is no metric {unknown[0]!r}")
+        if asked is not None and (
+            not asked.positive or not asked.negative or sorted((*asked.positive, *asked.negative)) != sorted(self.class_names)
+        ):
+            raise ValueError("the question does not part the classes into yes and no")
+        return self
 
     @property
     def model_id(self) -> str:

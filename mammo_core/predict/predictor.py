@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,9 +25,9 @@ from mammo_core.data.film import Film
 from mammo_core.data.preprocess import PreparedFilm, prepare
 from mammo_core.data.sandbox import DecodePool, Job
 from mammo_core.errors import ConfigError, DataError, FilmUnreadable, MammoError
-from mammo_core.predict.ensemble import combine, combine_unfamiliar, spread_over_runs
+from mammo_core.predict.ensemble import combine, combine_unfamiliar
 from mammo_core.predict.explaining import Explanation, explain_film
-from mammo_core.predict.members import Member, backing_of_runs, check_alike, load_member, origin_of, training_films
+from mammo_core.predict.members import Member, backing_of_runs, check_alike, known_films, load_member, origin_of
 from mammo_core.predict.model_file import load_model_file
 from mammo_core.predict.model_record import REFERENCE_PREFIX, model_id_of, model_path
 from mammo_core.predict.unfamiliar import Unfamiliar
@@ -53,9 +53,9 @@ class Prediction:
     probabilities: dict[str, float]
     """Mean over the runs, after the temperature of ``backing``; sums to 1."""
     per_run: dict[str, dict[str, float]]
-    """Of each run, after the same temperature."""
+    """Of each run, as it answered: before any temperature."""
     spread: float | None
-    """SD (n-1) of the predicted class's probability over the runs; ``None`` for one run."""
+    """SD (n-1) of the predicted class's probability over the runs, before any temperature; ``None`` for one run."""
     agreement: str
     unfamiliar: Unfamiliar
     warnings: tuple[str, ...]
@@ -85,7 +85,7 @@ class Predictor:
         self,
         members: Sequence[Member],
         device: torch.device,
-        known_films: dict[str, list[str]],
+        known_films: Mapping[str, Mapping[str, list[str]]],
         make_backing: Callable[[], Backing] = lambda: UNKNOWN,
     ) -> None:
         self.members = tuple(members)
@@ -119,7 +119,7 @@ class Predictor:
         target = choose_device(device)
         members = [load_member(run, target) for run in distinct]
         check_alike(members)
-        return cls(members, target, training_films(workspace, members), lambda: backing_of_runs(workspace, members))
+        return cls(members, target, known_films(workspace, members), lambda: backing_of_runs(workspace, members))
 
     @classmethod
     def from_file(cls, path: Path, device: str = "auto") -> Predictor:
@@ -169,7 +169,6 @@ class Predictor:
                 guard = member.guard
                 verdicts[member.id] = guard if isinstance(guard, str) else guard.judge(features)
         opinion, backing = combine(per_run), self.backing
-        scaled = {name: backing.scaled(row) for name, row in per_run.items()}
         first = prepared[self.members[0].checkpoint.config.image_size]
         unfamiliar = combine_unfamiliar(verdicts)
         digest = hashed.result()
@@ -178,8 +177,8 @@ class Predictor:
             film_id=digest[:ID_DIGITS],
             predicted=opinion.predicted,
             probabilities=backing.scaled(opinion.probabilities),
-            per_run=scaled,
-            spread=spread_over_runs(scaled, opinion.predicted),
+            per_run=per_run,
+            spread=opinion.spread,
             agreement=opinion.agreement,
             unfamiliar=unfamiliar,
             warnings=(*own_warnings, *first.warnings),
@@ -232,10 +231,20 @@ class Predictor:
             found.append(
                 "The model was trained on synthetic phantom films only: what it says about a film of a patient means nothing."
             )
-        if digest in self._known_films:
-            runs = ", ".join(self._known_films[digest])
+        doubts = [f"{member.id}: {member.doubt}" for member in self.members if member.doubt]
+        if doubts:
+            found.insert(0, f"The model's own training is in doubt. {' '.join(doubts)}")
+        known = self._known_films.get(digest, {})
+        if "train" in known:
+            runs = ", ".join(known["train"])
             found.append(
                 f"This film was among the training films of {runs}, so the answer says nothing about how good the model is."
+            )
+        elif "val" in known:
+            runs = ", ".join(known["val"])
+            found.append(
+                f"This film was among the validation films of {runs}, which chose the epoch, the temperature and the thresholds: "
+                "the answer flatters the model, and the film is familiar by nature."
             )
         return found
 

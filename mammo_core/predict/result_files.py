@@ -49,13 +49,13 @@ def score_note(prediction: Prediction) -> str:
 
 def backing_words(prediction: Prediction, rule: str = DEFAULT_RULE) -> list[str]:
     """The score held against the threshold of a rule, and whether the scores are scaled; whole sentences."""
-    judged = judge(prediction.backing, "film", rule, prediction.probabilities)
+    judged = judge(prediction.backing, "film", rule, prediction.raw_probabilities)
     return [judged if isinstance(judged, str) else judged.words, prediction.backing.scaling_words]
 
 
 def prediction_json(prediction: Prediction, explanation: Explanation | None = None, rule: str = DEFAULT_RULE) -> bytes:
     """UTF-8 JSON with all numbers of the prediction; ``rule`` chooses the threshold, see ``operating_points.RULES``."""
-    judged = judge(prediction.backing, "film", rule, prediction.probabilities)
+    judged = judge(prediction.backing, "film", rule, prediction.raw_probabilities)
     content: dict[str, object] = {
         "disclaimer": RESEARCH_ONLY,
         "note": score_note(prediction),
@@ -66,7 +66,8 @@ def prediction_json(prediction: Prediction, explanation: Explanation | None = No
         "probabilities": prediction.probabilities,
         "raw_probabilities": prediction.raw_probabilities,
         "scaling": prediction.backing.scaling.model_dump() if prediction.backing.scaling else None,
-        "threshold": judged if isinstance(judged, str) else judged.to_json(),
+        "threshold": None if isinstance(judged, str) else judged.to_json(),
+        "threshold_reason": judged if isinstance(judged, str) else None,
         "spread": prediction.spread,
         "agreement": prediction.agreement,
         "per_run": prediction.per_run,
@@ -95,10 +96,12 @@ def map_facts(explanation: Explanation) -> dict[str, object]:
         "raw_max": [cam.raw_max for cam in explanation.cams],
         "outside_breast": explanation.alarms.outside_breast,
         "on_border": explanation.alarms.on_border,
+        "border_area": explanation.alarms.border_area,
         "on_markers": explanation.alarms.on_markers,
         "on_pectoral": explanation.alarms.on_pectoral,
         "pectoral_area": explanation.alarms.pectoral_area,
         "alarms": list(explanation.alarms.sentences),
+        "checks": list(explanation.checks),
     }
 
 
@@ -117,6 +120,7 @@ def prediction_png(
         *backing_words(prediction, rule)[:1],
         explanation.statement,
         *explanation.alarms.sentences,
+        *explanation.checks,
         *prediction.warnings,
         f"Film {prediction.film_id}. Model {prediction.model_id} ({', '.join(prediction.runs)}). {prediction.made_at}.",
     ]
@@ -129,7 +133,8 @@ def headline(prediction: Prediction) -> str:
     score = prediction.probabilities[prediction.predicted]
     if prediction.spread is None:
         return f"Predicted {prediction.predicted}, score {score_text(score)}."
-    spread = f"SD {prediction.spread:.2f} over {len(prediction.runs)} runs"
+    before = " before scaling" if prediction.backing.scaling is not None else ""
+    spread = f"SD {prediction.spread:.2f} over {len(prediction.runs)} runs{before}"
     return f"Predicted {prediction.predicted}, score {score_text(score)}, {spread}."
 
 
@@ -208,7 +213,10 @@ def _map_content(film: Film, explanation: Explanation | None, width: float) -> l
     buffer.seek(0)
     shown = min(width, 125 * mm * picture.width / picture.height)
     flowable = Picture(buffer, width=shown, height=shown * picture.height / picture.width)
-    return [flowable, *_section("What the map shows", [explanation.statement, *explanation.alarms.sentences])]
+    return [
+        flowable,
+        *_section("What the map shows", [explanation.statement, *explanation.alarms.sentences, *explanation.checks]),
+    ]
 
 
 def _score_table(prediction: Prediction, width: float) -> Table:

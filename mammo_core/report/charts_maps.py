@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mammo_core.report.map_tables import ALL_SIZES, MEASURES, groups_of, map_name, percent, two_digits
+from mammo_core.report.map_tables import ALL_SIZES, MEASURES, films_of_patients, groups_of, map_name, percent, two_digits
 from mammo_core.report.panels import value_range
 from mammo_core.report.spec import Chart, Spec, at, by_series, category, layered, number, records, tooltip
 from mammo_core.report.theme import GOLD, NEUTRAL, PINK, SHAPES, TRAINING, VALIDATION
@@ -18,6 +18,8 @@ COLOURS = (TRAINING, VALIDATION, GOLD, PINK, NEUTRAL)
 SAME, OTHER = "Same film, another seed", "Different films"
 SSIM, RANKS = "Similarity of the pictures (SSIM)", "Agreement of the order (rank correlation)"
 LABEL_WIDTH = 190
+BREAK = " · "
+"""Where the name of a row goes on in a second line."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def road_chart(test: Test, titles: Mapping[str, str], width: int = 320) -> Chart
 def localisation_chart(record: LocalisationRecord, measure: str, width: int = 320) -> Chart:
     """One measure of the model's map and of the maps that need no model, for all lesions and by their size."""
     points = [
-        Point(f"{name} (n = {group.n})", map_name(record, who), values[measure])
+        Point(f"{name}{BREAK}n = {films_of_patients(group.n, group.patients)}", map_name(record, who), values[measure])
         for name, group in groups_of(record)
         for who, values in group.scores.items()
         if measure in values
@@ -153,7 +155,9 @@ def _place(rows: Sequence[str], series: Sequence[str], look: Forest, data: Seque
     domain = look.domain or value_range(ends, least_span=0.1)
     x_axis = {"grid": True, "tickCount": max(3, look.width // 60), "labelOverlap": "greedy"}
     x_axis |= {"format": look.text_format} if look.text_format.endswith("%") else {}
-    quiet = {"ticks": False, "domain": False, "minExtent": 0, "maxExtent": LABEL_WIDTH, "labelLimit": LABEL_WIDTH - 5}
+    quiet: Spec = {"ticks": False, "domain": False, "minExtent": 0, "maxExtent": LABEL_WIDTH, "labelLimit": LABEL_WIDTH - 5}
+    if any(BREAK in row for row in rows):
+        quiet |= {"labelExpr": f"split(datum.label, '{BREAK}')"}
     place: Spec = {
         "x": number("value", title=look.title, scale={"domain": list(domain), "nice": False, "zero": False}, axis=x_axis),
         "y": category("row", sort=list(rows), title=None, axis=quiet),

@@ -18,7 +18,8 @@ MEASURES = {
     "auprc": "Pixel ranking",
 }
 MEASURE_MEANINGS = {
-    "pointing": "In how many films the highest point of the map lies in the lesion or within one cell of the map beside it.",
+    "pointing": "Whether the highest point of the map lies in the lesion or within one cell of the map beside it, on average "
+    "over the films; a maximum that several points share counts in part.",
     "energy": "How much of the whole map lies inside the lesion's outline.",
     "iou_matched": "The highest pixels of the map, as many as the lesion has, against the lesion: what both share, of what "
     "either covers (IoU).",
@@ -27,8 +28,12 @@ MEASURE_MEANINGS = {
 }
 """0 % is worst and 100 % best in all of them."""
 
-KIND_TERMS = {"right": "True positive", "missed": "Missed (false negative)", "wrongly called": "False positive"}
-"""Of the films of a gallery, with the class under which they are listed as the positive one."""
+KIND_TITLES = {
+    "right": "Truly {name}, called {name} (true positive for {name})",
+    "missed": "Truly {name}, called something else (false negative for {name})",
+    "wrongly called": "Called {name}, truly something else (false positive for {name})",
+}
+"""Of the films of a gallery; ``name`` is the class under which they are listed."""
 
 SHORT_MAPS = {"breast": "Whole breast", "centre": "Centre point", "gaussian": "Blur round the centre"}
 """Names of the maps that need no model that fit a table's head."""
@@ -75,6 +80,15 @@ def two_digits(metric: MetricValue | None) -> str:
     return f"{metric.value:.2f} ({metric.ci_low:.2f} to {metric.ci_high:.2f})"
 
 
+def films_of_patients(films: int, patients: int) -> str:
+    """``18 films of 9 patients``."""
+    return f"{_plural(films, 'film')} of {_plural(patients, 'patient')}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 # ---- gallery ---------------------------------------------------------------------------------------------------------------
 
 
@@ -83,7 +97,7 @@ def gallery_rows(items: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Class": item.get("listed_under"),
-            "What": KIND_TERMS.get(str(item.get("kind")), str(item.get("kind"))),
+            "What": KIND_TITLES.get(str(item.get("kind")), str(item.get("kind"))).format(name=item.get("listed_under")),
             "Film": item.get("image"),
             "True": item.get("true"),
             "Called": item.get("predicted"),
@@ -94,6 +108,23 @@ def gallery_rows(items: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         }
         for item in items
     )
+
+
+def gallery_counts(items: Sequence[Mapping[str, Any]]) -> str:
+    """The films of a gallery that have a map, each counted once: how many with an alarm, called rightly and called wrongly."""
+    made = [item for item in items if not item.get("error")]
+    films = {item.get("image") for item in made}
+    alarming = {item.get("image") for item in made if (item.get("map") or {}).get("alarms")}
+    right, missed, called = ({item.get("image") for item in made if item.get("kind") == kind} for kind in KIND_TITLES)
+    wrong = missed | called
+    told = f"{_plural(len(films), 'film')}, {len(alarming)} with an alarm: {len(right)} called rightly, {len(wrong)} wrongly."
+    if wrong:
+        told += (
+            f" Of those called wrongly, {len(missed - called)} stand under the class that they are (false negatives for it), "
+            f"{len(called - missed)} under the class that they were called (false positives for it), {len(missed & called)} "
+            "under both."
+        )
+    return told
 
 
 # ---- localisation ------------------------------------------------------------------------------------------------------------

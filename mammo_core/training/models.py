@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,10 @@ class Normalisation:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Normalisation:
-        return cls(tuple(map(float, raw["mean"])), tuple(map(float, raw["std"])))  # type: ignore[arg-type]
+        mean, std = tuple(map(float, raw["mean"])), tuple(map(float, raw["std"]))
+        if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+            raise ValueError("mean and SD must be three finite numbers each, the SD above 0")
+        return cls(mean, std)
 
 
 def build_model(arch: str, n_classes: int, dropout: float = 0.0) -> nn.Module:

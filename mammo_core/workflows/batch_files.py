@@ -18,6 +18,7 @@ from mammo_core.errors import CorruptRunFile, DataError
 from mammo_core.report.tables import safe_csv
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import is_allowed_name, read_json, write_atomic, write_json, write_text
+from mammo_core.workflows.batch_tables import exam_table, film_table
 
 SUMMARY, RESULTS, FILM_TABLE, EXAM_TABLE, FILES = (
     "batch.json", "predictions.json", "predictions.csv", "exams.csv", "files.csv",
@@ -26,7 +27,6 @@ MAPS = "maps"
 PASSABLE = (RESULTS, FILM_TABLE, EXAM_TABLE)
 """Files that name nobody; the pictures in ``maps`` neither."""
 FILES_NOTICE = "# This file can identify patients: file names and folders carry names and dates. Keep it here; do not pass it on."
-FAMILIARITY = {True: "unlike", False: "familiar", None: "not judged"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,10 @@ class BatchSummary:
     made_at: str
     """Local date and time of the start, ISO 8601 without zone."""
     task: str
+    model: str
+    """As the user named it: the kept model, or the runs."""
+    rule: str
+    """By which the thresholds were chosen; empty in batches of older versions, which had none."""
     runs: tuple[str, ...]
     class_names: tuple[str, ...]
     grouping: str
@@ -62,7 +66,7 @@ class Batch:
     """As ``predict --json`` gives them, with ``film`` (its number) in place of ``image``, and of ``exam`` and ``breast`` the
     names only: their means stand with the exams."""
     exams: tuple[dict[str, Any], ...]
-    """As :func:`mammo_core.predict.exams.exam_row` gives them."""
+    """As :func:`mammo_core.predict.exam_rows.exam_row` gives them."""
     models: tuple[dict[str, Any], ...]
     """Origin of each run."""
     problem: str
@@ -108,7 +112,8 @@ def _is_film(row: Mapping[str, Any]) -> bool:
     unfamiliar, probabilities = row.get("unfamiliar"), row.get("probabilities")
     is_judged = isinstance(unfamiliar, dict) and isinstance(unfamiliar.get("flagged"), bool | None)
     is_named = isinstance(row.get("film"), int) and isinstance(row.get("predicted"), str | None)
-    return is_judged and is_named and isinstance(probabilities, dict) and isinstance(row.get("warnings"), list)
+    is_told = isinstance(probabilities, dict) and isinstance(row.get("warnings"), list)
+    return is_judged and is_named and is_told and _is_threshold(row.get("threshold"))
 
 
 def _is_exam(row: Mapping[str, Any]) -> bool:
@@ -121,8 +126,20 @@ def _is_group(group: object) -> bool:
     if not isinstance(group, dict) or not isinstance(group.get("probabilities"), dict):
         return False
     views, predicted = group.get("views"), group.get("predicted")
-    is_listed = isinstance(views, list) and all(isinstance(view, dict) and isinstance(view.get("name"), str) for view in views)
-    return is_listed and isinstance(predicted, str)
+    is_listed = isinstance(views, list) and all(isinstance(view, dict) and _is_view(view) for view in views)
+    return is_listed and isinstance(predicted, str) and _is_threshold(group.get("threshold"))
+
+
+def _is_threshold(judged: object) -> bool:
+    """``None`` and what ``Judgement.to_json`` gives."""
+    if not isinstance(judged, dict):
+        return judged is None
+    is_named = isinstance(judged.get("question"), str) and isinstance(judged.get("called"), bool)
+    return is_named and isinstance(judged.get("score"), float | int) and isinstance(judged.get("threshold"), float | int | None)
+
+
+def _is_view(view: Mapping[str, Any]) -> bool:
+    return isinstance(view.get("name"), str) and isinstance(view.get("film"), int)
 
 
 def write_batch(
@@ -132,8 +149,8 @@ def write_batch(
 
     Parameters
     ----------
-    facts : what the whole batch has in common: ``name, state, made_at, task, runs, class_names, models, grouping, found``
-        (films in the folder) and whatever else is worth keeping
+    facts : what the whole batch has in common: ``name, state, made_at, task, model, model_id, temperature, runs, class_names,
+        models, grouping, rule, found`` (films in the folder) and whatever else is worth keeping
     rows : one a film
     exams : as ``exam_row`` gives them
     """
@@ -183,73 +200,6 @@ def film_paths(folder: Path) -> dict[int, str]:
         return {}
 
 
-def film_table(rows: Sequence[dict[str, Any]], facts: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a film, failures too, with the model and the notice in each."""
-    columns = ["film", "film_id", "exam", "side", "view", "left_out", "predicted"]
-    columns += [f"prob_{name}" for name in facts["class_names"]]
-    columns += ["spread", "familiarity", "warnings", "error", "map", "map_note"]
-    made = []
-    for row in rows:
-        answered = row["predicted"] is not None
-        made.append(
-            {
-                **{key: row.get(key) for key in ("film", "film_id", "exam", "side", "view", "left_out", "predicted")},
-                **{f"prob_{name}": value for name, value in row["probabilities"].items()},
-                "spread": row["spread"],
-                "familiarity": FAMILIARITY[row["unfamiliar"]["flagged"]] if answered else None,
-                "warnings": " ".join(row["warnings"]),
-                "error": row["error"],
-                "map": row.get("gradcam"),
-                "map_note": row.get("map_note"),
-            }
-        )
-    return pd.DataFrame(made, columns=columns).assign(**_model_cells(facts))
-
-
-def exam_table(exams: Sequence[dict[str, Any]], facts: Mapping[str, Any]) -> pd.DataFrame:
-    """One row an exam and one each of its breasts, with the model and the notice in each."""
-    columns = ["exam", "level", "side", "basis", "films", "views", "predicted"]
-    columns += [f"prob_{name}" for name in facts["class_names"]]
-    columns += ["spread", "view_min", "view_max", "disagreement", "familiarity", "left_out", "warnings"]
-    made: list[dict[str, Any]] = []
-    for exam in exams:
-        own = {"exam": exam["exam"], "basis": exam["basis"], "level": "exam", "films": 0, "warnings": " ".join(exam["warnings"])}
-        own["left_out"] = " ".join(f"Film {film['film']} ({film['name']}): {film['reason']}." for film in exam["left_out"])
-        if exam["whole"] is None:
-            made.append(own)
-            continue
-        whole = _group_cells(exam["whole"])
-        parts = (whole["disagreement"], exam["breasts_differ"])
-        whole["disagreement"] = " ".join(filter(None, parts))
-        made.append({**own, **whole, "warnings": " ".join(filter(None, (own["warnings"], whole["warnings"])))})
-        made += [{"exam": exam["exam"], "basis": exam["basis"], **_group_cells(breast)} for breast in exam["breasts"]]
-    return pd.DataFrame(made, columns=columns).assign(**_model_cells(facts))
-
-
-def _group_cells(group: Mapping[str, Any]) -> dict[str, Any]:
-    low, high = group["view_range"] or (None, None)
-    return {
-        **{key: group[key] for key in ("level", "side", "predicted", "spread", "disagreement")},
-        **{f"prob_{name}": value for name, value in group["probabilities"].items()},
-        "films": len(group["views"]),
-        "views": ", ".join(view["name"] for view in group["views"]),
-        "view_min": low,
-        "view_max": high,
-        "familiarity": FAMILIARITY[group["unfamiliar"]],
-        "warnings": " ".join(group["warnings"]),
-    }
-
-
-def _model_cells(facts: Mapping[str, Any]) -> dict[str, str]:
-    splits = dict.fromkeys(str(model.get("split_sha256") or "unknown") for model in facts["models"])
-    return {
-        "model": ", ".join(facts["runs"]),
-        "split_sha256": ", ".join(splits),
-        "made_at": facts["made_at"],
-        "notice": RESEARCH_ONLY,
-    }
-
-
 def _read(path: Path) -> tuple[dict[str, Any], str]:
     """A JSON object, or an empty one and the reason."""
     try:
@@ -274,6 +224,8 @@ def _summary(folder: Path) -> BatchSummary:
         state="unreadable" if problem else _text(raw.get("state")) or "unfinished",
         made_at=_text(raw.get("made_at")),
         task=_text(raw.get("task")),
+        model=_text(raw.get("model")) or ", ".join(_texts(raw.get("runs"))),
+        rule=_text(raw.get("rule")),
         runs=_texts(raw.get("runs")),
         class_names=_texts(raw.get("class_names")),
         grouping=_text(raw.get("grouping")),

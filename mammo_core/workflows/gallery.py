@@ -19,13 +19,13 @@ from mammo_core.explain.rendering import Panel, Rgb, contact_sheet, png_bytes, r
 from mammo_core.predict.explaining import Explanation
 from mammo_core.predict.predictor import Predictor
 from mammo_core.predict.result_files import map_facts
+from mammo_core.report.map_tables import KIND_TITLES
 from mammo_core.report.picture_pdf import picture_pdf
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import write_atomic, write_json
 from mammo_core.workflows.map_records import dataset_of, part_title
 from mammo_core.workflows.telling_films import (
-    KIND_TITLES,
     KINDS,
     Kind,
     Pick,

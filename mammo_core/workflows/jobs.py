@@ -118,7 +118,7 @@ def _keep_model(workspace: Workspace, arguments: dict[str, Any], progress: JobPr
 def _import_model(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
     from mammo_core.workflows.model_shelf import import_upload
 
-    record = import_upload(workspace, Path(arguments["source"]), arguments.get("name"))
+    record = import_upload(workspace, Path(arguments["source"]), arguments.get("name"), arguments.get("shown"))
     return {"name": record.name, "model_id": record.model_id}
 
 

@@ -20,6 +20,7 @@ from mammo_core.errors import ConfigError, DataError, FilmUnreadable, MammoError
 from mammo_core.explain.gradcam import cell_pixels, explain, to_film
 from mammo_core.explain.localisation import (
     BASELINES,
+    LEAST_PATIENTS,
     MAP,
     MEASURES,
     LocalisedFilm,
@@ -29,6 +30,7 @@ from mammo_core.explain.localisation import (
 )
 from mammo_core.explain.methods import METHOD_TITLES
 from mammo_core.predict.members import Member, load_member
+from mammo_core.report.map_tables import SHORT_MAPS, films_of_patients
 from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import write_json
@@ -39,6 +41,7 @@ from mammo_core.workflows.telling_films import Progress, predictions_of, read_fi
 SIZES = ("small", "medium", "large")
 EASY = 0.9
 """Share of films from which pointing at the lesion is no achievement where a map that needs no model does it."""
+BETTER, WORSE = "better than", "worse than"
 LEAST_FOR_SIZES = 9
 """Films below which thirds by size would hold fewer than three films each."""
 
@@ -226,7 +229,10 @@ def summarise(films: Sequence[LocalisedFilm]) -> dict[str, Any]:
     if not films:
         raise DataError("There is no film with a lesion outline to measure maps against; expected at least one.")
     whole = _group(films)
-    return {"all": whole, "sizes": _by_size(films), "words": _words(whole)}
+    sizes, words = _by_size(films), _words(whole)
+    if any(group["patients"] < LEAST_PATIENTS for group in sizes["groups"].values()):
+        words.append(f"A size with lesions of fewer than {LEAST_PATIENTS} patients has no interval.")
+    return {"all": whole, "sizes": sizes, "words": words}
 
 
 def _group(films: Sequence[LocalisedFilm]) -> dict[str, Any]:
@@ -265,9 +271,10 @@ def _words(whole: Mapping[str, Any]) -> list[str]:
     hit = whole["scores"][MAP]["pointing"]
     best = max(BASELINES, key=lambda name: whole["scores"][name]["pointing"]["value"])
     words = [
-        f"The highest point of the map lies in the lesion or within one cell of it in {hit['value']:.0%} of {whole['n']} films "
-        f"of {whole['patients']} patients{_range(hit)}. Of the maps that need no model the best one, {BASELINES[best].lower()}, "
-        f"does so in {whole['scores'][best]['pointing']['value']:.0%}."
+        "The highest point of the map lies in the lesion or within one cell of it: on average over "
+        f"{films_of_patients(whole['n'], whole['patients'])}, {100 * hit['value']:.0f} % (a shared maximum counts in part"
+        f"{_range(hit)}). Of the maps that need no model the best one, {BASELINES[best].lower()}, reaches "
+        f"{100 * whole['scores'][best]['pointing']['value']:.0f} %."
     ]
     if whole["scores"][best]["pointing"]["value"] >= EASY:
         words.append(
@@ -275,11 +282,7 @@ def _words(whole: Mapping[str, Any]) -> list[str]:
             "beside the breast: on these films pointing says little, and the shares and overlaps below say more."
         )
     for measure, what in (("pointing", "By where it points"), ("iou_matched", "By its overlap at the lesion's area")):
-        lows = [whole["gains"][name][measure]["ci_low"] for name in BASELINES]
-        if all(low is not None and low > 0 for low in lows):
-            words.append(f"{what}, the map is better than each of the maps that need no model.")
-        else:
-            words.append(f"{what}, the map is not shown to be better than each of the maps that need no model.")
+        words.append(f"{what}, {_beside_baselines({name: whole['gains'][name][measure] for name in BASELINES})}.")
     if whole["empty"]:
         one, many = (
             "1 map shows no positive evidence; it counts as a miss.",
@@ -289,7 +292,27 @@ def _words(whole: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def _beside_baselines(gains: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the intervals of the gains say: better, worse, or neither."""
+    found: dict[str, list[str]] = {}
+    for name, gain in gains.items():
+        found.setdefault(_verdict(gain), []).append(f"the {SHORT_MAPS[name].lower()}")
+    if len(found) == 1:
+        (verdict,) = found
+        which = "each" if verdict in (BETTER, WORSE) else "any"
+        return f"the map is {verdict} {which} of the maps that need no model"
+    return "the map is " + "; ".join(f"{verdict} {' and '.join(names)}" for verdict, names in found.items())
+
+
+def _verdict(gain: Mapping[str, Any]) -> str:
+    if gain["ci_low"] is None:
+        return f"not compared ({gain['method'].rpartition('; ')[2]}) with"
+    if gain["ci_low"] > 0:
+        return BETTER
+    return WORSE if gain["ci_high"] < 0 else "not shown to be better than"
+
+
 def _range(metric: Mapping[str, Any]) -> str:
     if metric["ci_low"] is None:
         return ""
-    return f" (95 % interval {metric['ci_low']:.0%} to {metric['ci_high']:.0%})"
+    return f"; 95 % interval {100 * metric['ci_low']:.0f} % to {100 * metric['ci_high']:.0f} %"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mammo_core.data.manifest import Dataset, load_dataset
 from mammo_core.errors import MammoError
+from mammo_core.predict.model_record import REFERENCE_PREFIX
 from mammo_core.runs.map_checks import MAP, TESTS, LocalisationRecord, SanityRecord, read_check
-from mammo_core.runs.run_dir import RunDir
+from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.settings import Workspace
 from mammo_core.workflows.telling_films import safe_name
 
@@ -132,6 +133,19 @@ def check_lines(workspace: Workspace, run: RunDir, on: str, method: str) -> Mapp
     if run.config().task != NO_LESIONS:
         lines["localisation"] = _line(workspace, run, on, method, LocalisationRecord)
     return lines
+
+
+def check_sentences(workspace: Workspace, run_ids: Sequence[str], method: str) -> tuple[str, ...]:
+    """What the checks of the maps of these runs have shown, a sentence a run; for a kept model, that it came without any."""
+    told = []
+    for run_id in run_ids:
+        if run_id.startswith(REFERENCE_PREFIX):
+            told.append("Whether maps of this kept model can be believed is not checked here: the checks belong to its runs.")
+            continue
+        lines = check_lines(workspace, find_run(workspace, run_id), "val", method)
+        parts = [f"sanity check {lines['sanity']}", *(f"localisation: {lines[name]}" for name in lines if name == "localisation")]
+        told.append(f"Maps of {run_id}: {'; '.join(parts)}.")
+    return tuple(told)
 
 
 def _line(workspace: Workspace, run: RunDir, on: str, method: str, model: Model) -> str:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mammo_core.analysis.metrics import TITLES
-from mammo_core.errors import CorruptRunFile, MammoError
+from mammo_core.analysis.backing_fit import join_validation
+from mammo_core.analysis.metrics import TITLES, evaluate_predictions
+from mammo_core.config import TrainConfig
+from mammo_core.errors import CheckpointMismatch, CorruptRunFile, MammoError
 from mammo_core.predict.model_record import SUFFIX, ModelRecord, model_path, read_record
 from mammo_core.report.model_card import model_card
 from mammo_core.report.privacy import cleaned, without_places
@@ -17,6 +19,7 @@ from mammo_core.runs.listing import RunCard, list_cards
 from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import read_json, write_atomic
+from mammo_core.workflows.overview import value_text
 from mammo_core.workflows.shelf import SHELF_METRICS, metric_over_runs
 from mammo_core.workflows.uploads import uploads_folder
 
@@ -98,9 +101,11 @@ def import_model(workspace: Workspace, source: Path, name: str | None = None) ->
     """
     import torch
 
-    from mammo_core.predict.model_file import load_model_file
+    from mammo_core.predict.model_file import check_answers, load_model_file
 
-    record = load_model_file(source, torch.device("cpu")).record
+    loaded = load_model_file(source, torch.device("cpu"))
+    check_answers(loaded, source.name)
+    record = loaded.record
     path = _free(workspace, name or record.name)
     path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -113,10 +118,15 @@ def import_model(workspace: Workspace, source: Path, name: str | None = None) ->
     return record.model_copy(update={"name": path.stem})
 
 
-def import_upload(workspace: Workspace, source: Path, name: str | None = None) -> ModelRecord:
-    """:func:`import_model` of a file that came through the browser, which is erased afterwards whatever comes of it."""
+def import_upload(workspace: Workspace, source: Path, name: str | None = None, shown: str | None = None) -> ModelRecord:
+    """:func:`import_model` of a file that came through the browser, which is erased afterwards whatever comes of it.
+
+    ``shown`` is the name that the user knows it by.
+    """
     try:
         return import_model(workspace, source, name)
+    except CheckpointMismatch as error:
+        raise CheckpointMismatch(str(error).replace(source.name, shown or source.name)) from error
     finally:
         if source.resolve().is_relative_to(uploads_folder(workspace).resolve()):
             source.unlink(missing_ok=True)
@@ -205,14 +215,29 @@ def _facts(members: Sequence[Member], cards: Sequence[RunCard]) -> dict[str, Any
         "train_films": origins[0].get("train_films"),
         "train_patients": origins[0].get("train_patients"),
         "val_films": sum(counts["val"].values()) if "val" in counts else None,
-        "quality": {metric: metric_over_runs(finished, metric) for metric in SHELF_METRICS} if finished else {},
+        "quality": _quality(cards, config),
+        "single_runs": {metric: metric_over_runs(finished, metric) for metric in SHELF_METRICS} if len(finished) > 1 else {},
         "verdicts": tuple(f"{card.id}: {_headline(card)}" for card in finished),
     }
 
 
+def _quality(cards: Sequence[RunCard], config: TrainConfig) -> dict[str, str]:
+    """Validation metrics of the runs together, with intervals over patients; empty for folds and where predictions miss."""
+    tables = [table for card in cards if (table := card.run.predictions("val")) is not None]
+    if not tables or len(tables) < len(cards):
+        return {}
+    films, _, are_folds = join_validation(tables)
+    if are_folds:
+        return {}
+    found = evaluate_predictions(films, config.class_names, config.ordinal, epoch=0, split_sha256=None, on="val").metrics
+    return {name: value_text(found[name]) for name in SHELF_METRICS if name in found}
+
+
 def _headline(card: RunCard) -> str:
+    from mammo_core.predict.members import sentence_of
+
     diagnosis = card.summary.diagnosis if card.summary else None
-    return str(diagnosis["headline"]) if diagnosis and diagnosis.get("headline") else "not judged"
+    return sentence_of(str(diagnosis["headline"])) if diagnosis and diagnosis.get("headline") else "not judged"
 
 
 def record_words(record: ModelRecord) -> list[str]:
@@ -228,7 +253,11 @@ def record_words(record: ModelRecord) -> list[str]:
     ]
     if record.quality:
         told = ", ".join(f"{TITLES[name]} {text}" for name, text in record.quality.items() if text != "undefined")
-        words.append(f"On {record.val_films or '?'} validation films: {told or 'not evaluated'}.")
+        together = " the runs together have" if many else ""
+        words.append(f"On {record.val_films or '?'} validation films{together}: {told or 'not evaluated'}.")
+    if record.single_runs:
+        singles = ", ".join(f"{TITLES[name]} {text}" for name, text in record.single_runs.items() if text != "undefined")
+        words.append(f"Each run by itself, mean and SD: {singles}.")
     words += [f"Converged? {verdict}" for verdict in record.verdicts]
     words.append(record.backing.scaling_words)
     return words

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mammo_core.analysis.backing import DEFAULT_RULE, Backing, Judgement, judge
+from mammo_core.analysis.backing import DEFAULT_RULE, Backing, judge, score_text
+from mammo_core.analysis.operating_points import RULES
 from mammo_core.data.film import Film
 from mammo_core.data.reader import kind_of
 from mammo_core.errors import ConfigError, DataError, MammoError
 from mammo_core.explain.methods import METHOD_TITLES
 from mammo_core.predict.exam_films import GROUPINGS, SIDES, ExamFilm, Grouping
+from mammo_core.predict.exam_rows import threshold_facts
 from mammo_core.predict.exams import ExamOpinion, GroupOpinion, exam_opinions
 from mammo_core.predict.predictor import Prediction, Predictor, as_row, predict_each
 from mammo_core.predict.result_files import map_facts, prediction_png
@@ -111,12 +113,14 @@ def predict_exams(
     return FilmsAnswer(rows, exams, predictor.backing)
 
 
-def check_choices(method: str, grouping: str) -> None:
-    """Refuse (``ConfigError``) an unknown map method or way of grouping."""
+def check_choices(method: str, grouping: str, rule: str = DEFAULT_RULE) -> None:
+    """Refuse (``ConfigError``) an unknown map method, way of grouping or rule of the threshold."""
     if method not in METHOD_TITLES:
         raise ConfigError(f"There is no map method {method!r}; expected one of {', '.join(METHOD_TITLES)}.")
     if grouping not in GROUPINGS:
         raise ConfigError(f"Films cannot be grouped by {grouping!r}; expected one of {', '.join(GROUPINGS)}.")
+    if rule not in RULES:
+        raise ConfigError(f"No threshold is chosen by a rule {rule!r}; expected one of {', '.join(RULES)}.")
 
 
 def write_map(predictor: Predictor, film: Film, prediction: Prediction, maps: Maps) -> dict[str, Any]:
@@ -159,40 +163,52 @@ def mean_facts(opinion: GroupOpinion) -> dict[str, Any]:
 
 
 def exam_lines(exams: Sequence[ExamOpinion]) -> list[str]:
-    """The breast and exam means for a terminal, a line each; films that stand alone say no more than their own row."""
+    """The breast and exam means for a terminal, a line each; films that stand alone say no more than their own row.
+
+    What speaks against taking the films for one exam stands before its means.
+    """
     lines: list[str] = []
     for exam in exams:
         if exam.basis == "alone":
             continue
+        lines += [f"{exam.title}: {warning}" for warning in exam.warnings]
         if exam.whole is None:
             lines.append(f"{exam.title}: no film of it counts.")
-        else:
-            lines.append(f"{exam.title}: {_mean_text(exam.whole)}")
-            lines += [f"  {SIDES[breast.side or '']} breast: {_mean_text(breast)}" for breast in exam.breasts]
-        notes = [exam.differing, *(film.words for film in exam.left_out), *exam.warnings]
-        lines += [f"  {note}" for note in notes if note]
+        for opinion in exam.shown:
+            name = exam.title if opinion.side is None else f"  {SIDES[opinion.side]} breast"
+            lines.append(f"{name}: {_mean_text(opinion)}")
+        lines += [f"  {note}" for note in (exam.differing, *(film.words for film in exam.left_out)) if note]
     return lines
 
 
 def rows_with_thresholds(answer: FilmsAnswer, rule: str) -> list[dict[str, Any]]:
-    """The rows with ``threshold``: what the rule's threshold says of the film, or the sentence why there is none."""
-    rows = []
-    for row in answer.rows:
-        judged = judge(answer.backing, "film", rule, row["probabilities"]) if row["probabilities"] else None
-        rows.append({**row, "threshold": judged.to_json() if isinstance(judged, Judgement) else judged})
-    return rows
+    """The rows with ``threshold``, what the rule's threshold says of the film, or ``threshold_reason``, why there is none.
+
+    Both are ``None`` for a film that was not read.
+    """
+    nothing = {"threshold": None, "threshold_reason": None}
+    return [
+        {**row, **(threshold_facts(answer.backing, "film", rule, row["raw_probabilities"]) if row["probabilities"] else nothing)}
+        for row in answer.rows
+    ]
 
 
 def threshold_words(answer: FilmsAnswer, rule: str = DEFAULT_RULE) -> list[str]:
-    """Each film, breast and exam held against the threshold of a rule, a sentence each; and whether the scores are scaled."""
+    """Each film, breast and exam held against the threshold of a rule, a sentence each; and whether the scores are scaled.
+
+    A breast or exam of one film is that film, and is not told again.
+    """
     backing = answer.backing
-    cases = [(row["image"], "film", row["probabilities"]) for row in answer.rows if row["probabilities"]]
+    cases = [(row["image"], "film", row["raw_probabilities"], 1) for row in answer.rows if row["probabilities"]]
     for exam in answer.exams:
-        if exam.basis != "alone" and exam.whole is not None:
-            cases += [(opinion.title, opinion.level, opinion.probabilities) for opinion in (exam.whole, *exam.breasts)]
+        cases += [
+            (opinion.title, opinion.level, opinion.raw_probabilities, len(opinion.views))
+            for opinion in exam.shown
+            if len(opinion.views) > 1
+        ]
     told: list[str] = []
-    for name, level, probabilities in cases:
-        judged = judge(backing, level, rule, probabilities)
+    for name, level, raw_probabilities, films in cases:
+        judged = judge(backing, level, rule, raw_probabilities, films)
         if isinstance(judged, str):
             told.append(judged)  # the same for every case of its level
         else:
@@ -202,9 +218,8 @@ def threshold_words(answer: FilmsAnswer, rule: str = DEFAULT_RULE) -> list[str]:
 
 def _mean_text(opinion: GroupOpinion) -> str:
     spread = "" if opinion.spread is None else f", SD {opinion.spread:.2f} over {len(opinion.per_run)} runs"
-    strange = " At least one film is unlike those the model knows." if opinion.unfamiliar else ""
-    text = f"{opinion.predicted} ({opinion.probabilities[opinion.predicted]:.2f}{spread}). {opinion.words}"
-    return " ".join(filter(None, (text, opinion.disagreement))) + strange
+    text = f"{opinion.predicted} (score {score_text(opinion.probabilities[opinion.predicted])}{spread}). {opinion.words}"
+    return " ".join(filter(None, (text, opinion.disagreement)))
 
 
 def expand(paths: Sequence[Path]) -> Iterator[Path]:

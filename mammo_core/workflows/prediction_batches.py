@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mammo_core.analysis.backing import DEFAULT_RULE
 from mammo_core.errors import DataError, MammoError
 from mammo_core.predict.exam_films import ExamFilm, Grouping
-from mammo_core.predict.exams import exam_opinions, exam_row
+from mammo_core.predict.exam_rows import exam_row, threshold_facts
+from mammo_core.predict.exams import exam_opinions
 from mammo_core.report.privacy import without_places
 from mammo_core.settings import Workspace
 from mammo_core.storage import check_name
@@ -28,6 +30,7 @@ from mammo_core.workflows.batch_files import (
     write_batch,
     write_files_table,
 )
+from mammo_core.workflows.batch_tables import model_names
 from mammo_core.workflows.naming import propose_name
 from mammo_core.workflows.telling_films import Progress
 
@@ -55,6 +58,8 @@ class BatchOptions:
     gradcam: bool = False
     """Whether to write a map of each film's predicted class."""
     method: str = "gradcam"
+    rule: str = DEFAULT_RULE
+    """By which the thresholds were chosen on the validation films; a key of ``operating_points.RULES``."""
     name: str = ""
     """Of the batch; empty takes date and time. Never the folder's, which can name a patient."""
 
@@ -90,16 +95,16 @@ def predict_batch(
         No such folder, no film in it or too many, or not one of them could be predicted; the last leaves the batch with the
         reason for each film.
     MammoError
-        As ``Predictor.load``; unknown method or grouping; a name that cannot be used; a full disk.
+        As ``Predictor.load``; unknown method, grouping or rule; a name that cannot be used; a full disk.
     """
     from mammo_core.predict.predictor import Predictor, predict_each
     from mammo_core.workflows.prediction import check_choices
 
     chosen = options or BatchOptions()
-    check_choices(chosen.method, chosen.grouping)
+    check_choices(chosen.method, chosen.grouping, chosen.rule)
     paths = _films_of(folder.expanduser())
     predictor = Predictor.load(workspace, runs)
-    batch = _BatchUnderWay(_new_folder(workspace, chosen.name), predictor, chosen, len(paths))
+    batch = _BatchUnderWay(_new_folder(workspace, chosen.name), predictor, _Asked(tuple(runs), chosen, len(paths)))
     write_files_table(batch.folder, [_shown(path.relative_to(folder.expanduser())) for path in paths])
     batch.save("unfinished")
     for path, film, result in predict_each(predictor, paths, progress):
@@ -137,12 +142,23 @@ def _new_folder(workspace: Workspace, name: str) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What the user wants."""
+
+    names: tuple[str, ...]
+    """Of the runs, or of a kept model."""
+    options: BatchOptions
+    total: int
+    """Films in the folder."""
+
+
 class _BatchUnderWay:
     """Collects what is said about the films and writes it now and then."""
 
-    def __init__(self, folder: Path, predictor: Predictor, options: BatchOptions, total: int) -> None:
+    def __init__(self, folder: Path, predictor: Predictor, asked: _Asked) -> None:
         self.folder, self.films, self.rows = folder, list[ExamFilm](), list[dict[str, Any]]()
-        self._predictor, self._options, self._total = predictor, options, total
+        self._predictor, self._options, self._asked = predictor, asked.options, asked
         self._made_at, self._saved_at = time.strftime("%Y-%m-%d %H:%M:%S"), time.monotonic()
 
     def add(self, path: Path, film: Film | None, result: Prediction | MammoError) -> None:
@@ -150,12 +166,13 @@ class _BatchUnderWay:
 
         number = len(self.rows) + 1
         row = {"film": number, **as_row("", result, self._predictor.runs), "side": None, "view": None}
-        row |= {"exam": None, "breast": None, "left_out": None}
+        row |= {"exam": None, "breast": None, "left_out": None, "threshold": None, "threshold_reason": None}
         del row["image"], row["runs"]
         if film is not None and not isinstance(result, MammoError):
             group = str(path.parent) if self._options.grouping == "folder" else ""
             self.films.append(ExamFilm(number - 1, result, film.facts, group))
             row |= {"side": film.facts.laterality, "view": film.facts.view, **self._map(film, result)}
+            row |= threshold_facts(result.backing, "film", self._options.rule, result.raw_probabilities)
         if row["error"]:
             row["error"] = _without_name(row["error"], path, f"Film {number}")
         self.rows.append(row)
@@ -181,19 +198,24 @@ class _BatchUnderWay:
         for index, told in film_places(exams).items():
             names = {key: told[key]["name"] if told[key] else None for key in ("exam", "breast")}
             self.rows[index] |= {**names, "left_out": told["left_out"]}
+        first = self.films[0].prediction if self.films else None
         facts = {
             "name": self.folder.name,
             "state": state,
             "made_at": self._made_at,
             "task": self._predictor.members[0].checkpoint.config.task,
+            "model": model_names(self._asked.names, self._predictor.runs),
+            "model_id": first.model_id if first else None,
+            "temperature": first.backing.temperature if first else None,
             "runs": list(self._predictor.runs),
             "class_names": list(self._predictor.class_names),
-            "models": list(self.films[0].prediction.origins) if self.films else [],
+            "models": list(first.origins) if first else [],
             "grouping": self._options.grouping,
+            "rule": self._options.rule,
             "gradcam": self._options.gradcam,
-            "found": self._total,
+            "found": self._asked.total,
         }
-        summary = write_batch(self.folder, facts, self.rows, [exam_row(exam) for exam in exams])
+        summary = write_batch(self.folder, facts, self.rows, [exam_row(exam, self._options.rule) for exam in exams])
         self._saved_at = time.monotonic()
         return summary
 

@@ -14,7 +14,6 @@ from mammo_core.data.film import Film
 from mammo_core.data.manifest import Dataset
 from mammo_core.data.sandbox import DecodePool, Job
 from mammo_core.errors import DataError, FilmUnreadable, MammoError
-from mammo_core.report.map_tables import KIND_TERMS
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
 
@@ -22,12 +21,7 @@ Progress = Callable[[int, int], None]
 Kind = Literal["right", "missed", "wrongly called"]
 
 KINDS: tuple[Kind, ...] = ("right", "missed", "wrongly called")
-KIND_TITLES = {
-    "right": f"{KIND_TERMS['right']}: is {{name}}, called {{name}}",
-    "missed": f"{KIND_TERMS['missed']}: is {{name}}, called something else",
-    "wrongly called": f"{KIND_TERMS['wrongly called']}: is something else, called {{name}}",
-}
-"""With ``name`` as the positive class: every class has its own three kinds."""
+"""Every class has its own three; ``report.map_tables.KIND_TITLES`` says them in words."""
 
 
 @dataclass(frozen=True)

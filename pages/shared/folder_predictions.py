@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from mammo_core.analysis.backing import DEFAULT_RULE
+from mammo_core.analysis.operating_points import FIXED, RULES
 from mammo_core.predict.exam_films import GROUPINGS
 from mammo_core.runs.queue import enqueue, list_requests
 from mammo_core.runs.schema import Request
@@ -22,9 +25,11 @@ from mammo_core.workflows.batch_files import (
     list_batches,
     load_batch,
 )
+from mammo_core.workflows.batch_tables import shown_groups, views_text
 from mammo_core.workflows.overview import plural
 from mammo_core.workflows.shelf import ShelfRow
 from pages.shared.frame import errors_in_words, plain
+from pages.shared.glossary import explain
 from pages.shared.job_progress import OPEN_STATES, follow_job
 
 KIND = "predict"
@@ -43,16 +48,24 @@ def predict_folder(workspace: Workspace, model: ShelfRow) -> None:
                 "Which films are one exam?", list(GROUPINGS), format_func=GROUPINGS.__getitem__, key="predict_grouping"
             )
         with right:
-            maps = st.checkbox("Also write a map for each film", key="predict_maps")
+            rule = st.selectbox(
+                "Threshold", list(RULES), index=list(RULES).index(DEFAULT_RULE), format_func=_rule_words,
+                key="predict_folder_rule", help=explain("threshold"),
+            )  # fmt: skip
+        maps = st.checkbox("Also write a map for each film", key="predict_maps")
         started = st.form_submit_button("Predict on all films in it", type="primary", icon=":material/play_arrow:")
     if started:
         if Path(folder).expanduser().is_dir() and folder:
-            arguments = {"runs": list(model.runs), "folder": folder, "grouping": grouping, "gradcam": maps}
+            arguments = {"runs": list(model.runs), "folder": folder, "grouping": grouping, "gradcam": maps, "rule": rule}
             enqueue(workspace, KIND, arguments, f"Prediction on a folder with {model.name}")
             st.rerun()
         st.error("There is no such folder; expected one with films on this computer. Check how it is written.")
     _progress([request for request in list_requests(workspace) if request.kind == KIND])
     _results(workspace)
+
+
+def _rule_words(rule: str) -> str:
+    return RULES[rule] if rule == FIXED else f"{RULES[rule]} on validation films"
 
 
 def _progress(requests: Sequence[Request]) -> None:
@@ -80,7 +93,7 @@ def _title(batch: BatchSummary) -> str:
     if batch.state == "unreadable":
         return f"{batch.name}: cannot be read"
     state = "" if batch.state == "finished" else f", {batch.state}"
-    return f"{batch.made_at} · {batch.predicted} of {plural(batch.films, 'film')} judged{state} · {', '.join(batch.runs)}"
+    return f"{batch.made_at} · {batch.predicted} of {plural(batch.films, 'film')} judged{state} · {batch.model}"
 
 
 def _show(batch: Batch) -> None:
@@ -109,6 +122,8 @@ def _show(batch: Batch) -> None:
                     icon=":material/download:", key=f"predict_batch_{name}",
                 )  # fmt: skip
     maps = f" Their maps lie in {summary.folder.parent.name}/{summary.name}/maps." if summary.maps else ""
+    if summary.rule in RULES:
+        st.caption(plain(f"Thresholds by the rule: {_rule_words(summary.rule)}. They are held against scores before scaling."))
     st.caption(plain(f"The files name films by number and content only. Which file a number was stands here on screen.{maps}"))
 
 
@@ -125,27 +140,48 @@ def film_rows(batch: Batch) -> pd.DataFrame:
                 "Exam": row.get("exam") or "",
                 "Predicted": row.get("predicted") or "not read",
                 **{f"p({name})": probabilities.get(name) for name in batch.summary.class_names},
+                **_call(row),
                 "SD over runs": row.get("spread"),
                 "Film is": FAMILIARITY[row["unfamiliar"]["flagged"]] if row.get("predicted") else "",
-                "What to know": " ".join(filter(None, [*row.get("warnings", ()), row.get("error"), row.get("map_note")])),
+                "What to know": " ".join(filter(None, (*row.get("warnings", ()), *_notes(row)))),
             }
         )
     return pd.DataFrame(rows)
 
 
 def exam_rows(batch: Batch) -> pd.DataFrame:
-    """One row an exam and one each of its breasts."""
+    """One row an exam and one each of its breasts; of one film the exam alone."""
     rows = []
     for exam in batch.exams:
-        for group in filter(None, (exam.get("whole"), *exam.get("breasts", ()))):
+        groups = shown_groups(exam)
+        if not groups:
+            rows.append({"Mean of": exam["exam"], "Predicted": "no film of it counts"})
+        for place, group in enumerate(groups):
             side = {"L": ", left breast", "R": ", right breast"}.get(group.get("side") or "", "")
+            own = exam.get("warnings", ()) if place == 0 else ()
             rows.append(
                 {
                     "Mean of": f"{exam['exam']}{side}",
-                    "Films": ", ".join(view["name"] for view in group["views"]),
+                    "Films": views_text(group),
                     "Predicted": group["predicted"],
                     **{f"p({name})": group["probabilities"].get(name) for name in batch.summary.class_names},
-                    "What to know": " ".join(filter(None, [group.get("disagreement"), *group.get("warnings", ())])),
+                    **_call(group),
+                    "What to know": " ".join(filter(None, [*own, group.get("disagreement"), *group.get("warnings", ())])),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _notes(row: Mapping[str, Any]) -> tuple[str | None, ...]:
+    left_out = f"It counts for no mean: {row['left_out']}." if row.get("left_out") else None
+    return left_out, row.get("error"), row.get("map_note")
+
+
+def _call(row: Mapping[str, Any]) -> dict[str, str]:
+    """A column named by the question, such as ``yes: 0.412 (threshold 0.350)``; batches of older versions have none."""
+    judged = row.get("threshold")
+    if not isinstance(judged, dict):
+        return {}
+    limit = judged["threshold"]
+    threshold = "no score is high enough" if limit is None else f"threshold {limit:.3f}"
+    return {judged["question"]: f"{'yes' if judged['called'] else 'no'}: {judged['score']:.3f} ({threshold})"}

@@ -10,12 +10,11 @@ import streamlit as st
 from PIL import Image
 
 from mammo_core.errors import CorruptRunFile
-from mammo_core.report.map_tables import KIND_TERMS, gallery_rows
+from mammo_core.report.map_tables import gallery_counts, gallery_rows
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
 from mammo_core.storage import read_json
 from mammo_core.workflows.map_records import part_title
-from mammo_core.workflows.overview import plural
 from mammo_core.workflows.telling_films import gallery_folder
 from pages.shared.figures import MIME, download_table
 from pages.shared.frame import plain
@@ -73,13 +72,13 @@ def _record(folder: Path) -> dict[str, Any] | None:
 def _show(folder: Path, record: dict[str, Any]) -> None:
     items = record["items"]
     failed = [item for item in items if item.get("error")]
-    alarming = sum(bool(item.get("map") and item["map"].get("alarms")) for item in items)
-    st.markdown(f"**{plural(len(items) - len(failed), 'map')}, {alarming} of them with an alarm.** {_counts(items)}")
+    counts = gallery_counts(items)
+    st.markdown(plain(counts))
     for item in failed:
         st.warning(plain(f"{item.get('image')}, {item.get('class')}: {item['error']}"), icon=":material/warning:")
-    sheet, shown = folder / "gallery.png", f"{len(items) - len(failed)} maps, {alarming} with an alarm"
+    sheet = folder / "gallery.png"
     try:
-        st.image(_reduced(str(sheet), stamp(sheet)), alt=f"Films of each class beside their maps: {shown}")
+        st.image(_reduced(str(sheet), stamp(sheet)), alt=f"Films of each class beside their maps: {counts}")
     except OSError:
         st.error("The sheet is damaged and cannot be shown. Make the gallery again.", icon=":material/error:")
     st.caption(plain(f"{record.get('meaning', '')} {record.get('disclaimer', '')}. Reduced for display."))
@@ -103,13 +102,3 @@ def _reduced(path: str, version: Stamp) -> bytes:
         buffer = io.BytesIO()
         sheet.save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def _counts(items: list[dict[str, Any]]) -> str:
-    """How many films of each kind; a missed one has two maps and counts once."""
-    found = []
-    for kind, term in KIND_TERMS.items():
-        films = {(item.get("listed_under"), item.get("image")) for item in items if item.get("kind") == kind}
-        if films:
-            found.append(f"{term}: {len(films)}")
-    return plain(" · ".join(found))

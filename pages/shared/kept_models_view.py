@@ -135,9 +135,11 @@ def import_file(workspace: Workspace) -> None:
                 path = None
         name = ask_name("Name", base or "model", lambda text: model_path(workspace, text), key="import_model_name")
         if st.button("Check and import", type="primary", disabled=name is None or (file is None and path is None)):
+            arguments = {"source": str(path), "name": name}
             if file is not None:
-                path = stage(workspace, Upload(file.name, file.getvalue()))
-            enqueue(workspace, "import_model", {"source": str(path), "name": name}, f"Import the model {name}")
+                upload = Upload(file.name, file.getvalue())
+                arguments |= {"source": str(stage(workspace, upload)), "shown": upload.shown_name}
+            enqueue(workspace, "import_model", arguments, f"Import the model {name}")
             st.rerun()
 
 

@@ -133,7 +133,8 @@ def _numbers(record: LocalisationRecord, stem: str) -> None:
     st.dataframe(gain_rows(record), hide_index=True, alt="By how much the map is better than maps that need no model")
     films = f"{plural(record.n, 'film')} of {plural(record.patients, 'patient')}"
     st.caption(
-        f"Means over {films} with 95 % intervals; 100 % is best in every row. Better only where the whole interval is above 0.",
+        f"Means over {films} with 95 % intervals where at least 10 patients carry them; 100 % is best in every row. Better only "
+        "where the whole interval is above 0.",
         help=explain("interval"),
     )
     with st.expander("What the measures mean"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mammo_core.predict.predictor import Prediction
     from mammo_core.predict.unfamiliar import Unfamiliar
 
+GUARD_LIMITS = "The check does not notice films that are upside down or noisy, and it is no proof that the score is right."
 PICTURE_HEIGHT = 1600
 """Pixels of a film in a saved picture."""
 CHART_WIDTH = 250
@@ -41,9 +42,9 @@ def pick_rule(backing: Backing) -> str:
     )
 
 
-def threshold_note(backing: Backing, level: str, rule: str, probabilities: Mapping[str, float]) -> None:
-    """The score held against the threshold, with what that threshold gave on the validation films."""
-    judged = judge(backing, level, rule, probabilities)
+def threshold_note(backing: Backing, rule: str, probabilities: Mapping[str, float]) -> None:
+    """A film's score, before any temperature, held against the threshold, with what that gave on the validation films."""
+    judged = judge(backing, "film", rule, probabilities)
     if isinstance(judged, str):
         st.caption(plain(judged))
     else:
@@ -64,10 +65,16 @@ def told(prediction: Prediction, rule: str) -> None:
     with left:
         show_chart(probability_chart(prediction.probabilities, prediction.per_run, CHART_WIDTH), "predict_probabilities")
         if len(prediction.runs) > 1:
-            st.caption(f"Bar: mean over {len(prediction.runs)} runs. Dots: the single runs.")
+            if prediction.backing.scaling is None:
+                st.caption(f"Bar: mean over {len(prediction.runs)} runs. Dots: the single runs.")
+            else:
+                st.caption(
+                    f"Bar: mean over {len(prediction.runs)} runs, then scaled by the temperature. Dots: the single runs before "
+                    "scaling, so the bar is not their mean."
+                )
     with right:
         familiar(prediction.unfamiliar)
-        threshold_note(prediction.backing, "film", rule, prediction.probabilities)
+        threshold_note(prediction.backing, rule, prediction.raw_probabilities)
 
 
 def familiar(unfamiliar: Unfamiliar) -> None:
@@ -76,7 +83,10 @@ def familiar(unfamiliar: Unfamiliar) -> None:
     elif unfamiliar.flagged:
         st.warning(plain(unfamiliar.reason), title="Unlike the films the model knows", icon=":material/warning:")
     else:
-        st.success(plain(unfamiliar.reason), title="Familiar", icon=":material/check_circle:")
+        st.info(
+            plain(f"{unfamiliar.reason} {GUARD_LIMITS}"), title="Not flagged as unlike the films the model knows",
+            icon=":material/info:",
+        )  # fmt: skip
 
 
 def save_buttons(prediction: Prediction, film: Film, explanation: Explanation, rule: str) -> None:

@@ -85,7 +85,10 @@ def model_line(row: ShelfRow) -> str:
     """Task, data and quality of a model in one line."""
     runs = "kept model" if row.kept else f"{len(row.runs)} runs together" if len(row.runs) > 1 else "one run"
     films = f"{row.train_films} training films" if row.train_films else "training films unknown"
-    return plain(f"{row.task} ({' / '.join(row.class_names)}) · data {row.dataset}, {films} · {runs} · validation {row.quality}")
+    each = "each run by itself: " if len(row.runs) > 1 else ""
+    return plain(
+        f"{row.task} ({' / '.join(row.class_names)}) · data {row.dataset}, {films} · {runs} · {each}validation {row.quality}"
+    )
 
 
 def _begin_with(key: str, value: object, known: object) -> None:

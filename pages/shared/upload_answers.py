@@ -11,6 +11,7 @@ import streamlit as st
 
 from mammo_core.data.film import Film, FilmFacts
 from mammo_core.data.sandbox import read_film_safely
+from mammo_core.predict.model_record import REFERENCE_PREFIX
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.workflows.uploads import Upload, on_disk, told_by_name
 from pages.shared.models_in_use import LoadedModel
@@ -108,11 +109,12 @@ def exams_of(answers: Sequence[Answer], one_exam: bool) -> tuple[ExamOpinion, ..
 
 
 def answer_table(answers: Sequence[Answer], class_names: Sequence[str]) -> pd.DataFrame:
-    """One row a film, failures too."""
+    """One row a film, failures too, for the screen: it names the files."""
     rows = []
-    for answer in answers:
+    for number, answer in enumerate(answers, start=1):
         p = answer.prediction
-        row: dict[str, object] = {"File": answer.upload.shown_name, "Predicted": p.predicted if p else "not read"}
+        row: dict[str, object] = {"Film": number, "File": answer.upload.shown_name}
+        row |= {"Predicted": p.predicted if p else "not read"}
         row |= {f"p({name})": p.probabilities[name] if p else None for name in class_names}
         flagged = {True: "unlike", False: "familiar", None: "not judged"}[p.unfamiliar.flagged] if p else ""
         row |= {"SD over runs": p.spread if p else None, "Film is": flagged}
@@ -121,6 +123,13 @@ def answer_table(answers: Sequence[Answer], class_names: Sequence[str]) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def export_table(table: pd.DataFrame, model: LoadedModel) -> pd.DataFrame:
-    """The same to keep, with the model and the notice in every row."""
-    return table.assign(Model=", ".join(model.run_ids), Notice=RESEARCH_ONLY)
+def export_table(answers: Sequence[Answer], table: pd.DataFrame, model: LoadedModel) -> pd.DataFrame:
+    """The same to keep: without file names, which can name a patient, and with the model and the notice in every row."""
+    told = [
+        text.replace(answer.upload.shown_name, f"Film {number}")
+        for number, (answer, text) in enumerate(zip(answers, table["What to know"], strict=True), start=1)
+    ]
+    names = ", ".join(run_id.removeprefix(REFERENCE_PREFIX) for run_id in model.run_ids)
+    ids = [answer.prediction.model_id for answer in answers if answer.prediction is not None][:1]
+    kept = table.drop(columns="File").assign(**{"What to know": told})
+    return kept.assign(Model=names, **{"Model id": ids[0] if ids else "", "Notice": RESEARCH_ONLY})

@@ -310,7 +310,7 @@ def test_a_gallery_can_be_downloaded_as_png_pdf_and_table(open_page: OpenPage, r
     app = open_page("gradcam", {"gradcam_view": "Gallery"})
     assert not app.exception
     assert downloads(app) == ["Download PNG (300 ppi)", "Download PDF (300 ppi)", "List of films (CSV)"]
-    assert "Missed (false negative): 1" in words(read, app)
+    assert "1 stand under the class that they are (false negatives for it)" in words(read, app)
     (folder / "gallery.png").write_bytes(b"no picture")
     app = open_page("gradcam", {"gradcam_view": "Gallery"})
     assert not app.exception

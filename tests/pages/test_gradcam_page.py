@@ -128,7 +128,7 @@ def test_a_gallery_is_queued_and_shown_when_it_is_there(open_page: OpenPage, rea
     write_json(folder / "gallery.json", {"items": items, "meaning": "What it means.", "disclaimer": RESEARCH_ONLY})
     app = open_page("gradcam", {"gradcam_view": "Gallery"})
     assert not app.exception
-    assert "1 map, 1 of them with an alarm" in read(app)
+    assert "1 film, 1 with an alarm" in read(app)
     assert any("f2, B: Gone." in warning.value.replace("\\", "") for warning in app.warning)
 
 
