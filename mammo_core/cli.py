@@ -13,14 +13,14 @@ from typing import Annotated
 
 import typer
 
-from mammo_core import cli_results
-from mammo_core.cli_app import Json, app, comma_names, open_home
+from mammo_core import cli_data, cli_import, cli_results
+from mammo_core.cli_app import Json, app, open_home
 from mammo_core.config import DEFAULT_SEEDS
 from mammo_core.errors import ConfigError, DiskFull, MammoError, NameNotAllowed, RunBusy, RunNotFound
 from mammo_core.terminal import ProgressBar, log_to_stderr, print_json, say, table_text
 
-__all__ = ["app", "cli_results", "main"]
-"""``cli_results`` registers its commands when it is imported."""
+__all__ = ["app", "cli_data", "cli_import", "cli_results", "main"]
+"""The ``cli_`` modules register their commands when they are imported."""
 
 
 def main() -> None:
@@ -89,84 +89,6 @@ def fetch_weights(arch: str) -> None:
     from mammo_core.training.weights import fetch
 
     say(fetch(arch))
-
-
-# ---- data -----------------------------------------------------------------------------------------------------------------
-
-
-@app.command("import")
-def import_films(
-    source: Path,
-    name: Annotated[str, typer.Option(help="Name of the new data set.")],
-    task: Annotated[str | None, typer.Option(help="density, lesion or any other word.")] = None,
-    adapter: str = "auto",
-    classes: Annotated[str | None, typer.Option(help="Class names in order, with commas.")] = None,
-    ordinal: Annotated[
-        bool | None, typer.Option("--ordinal/--nominal", help="Whether the order of the classes has a meaning.")
-    ] = None,
-    column: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, such as patient=PatientNo; may be repeated.")] = None,
-    json: Json = False,
-) -> None:
-    """Import a folder of films with a table, or class-named sub-folders."""
-    from mammo_core.data.adapters import ImportChoices, understand
-    from mammo_core.workflows.ingest import import_dataset
-
-    pairs = [pair.partition("=") for pair in column or []]
-    choices = ImportChoices(
-        adapter=adapter,
-        task=task,
-        class_names=comma_names(classes),
-        ordinal=ordinal,
-        columns={role.strip(): text.strip() for role, _, text in pairs},
-    )
-    dataset = import_dataset(open_home(), understand(source, choices), name, ProgressBar("Reading films"))
-    record = dataset.record
-    if json:
-        print_json(record.to_json())
-        return
-    counts = record.counts
-    say(f"{dataset.name}: {counts.films} films of {counts.patients} patients; {record.unreadable} films could not be read.")
-    say(table_text([(label, counts.per_class[label]) for label in dataset.class_names], ("class", "films")))
-    for sentence in (record.patient_statement, *record.warnings):
-        say(sentence)
-
-
-@app.command()
-def audit(dataset: str, json: Json = False) -> None:
-    """What a data set holds: classes, centres, views and what could not be read."""
-    from mammo_core.data.manifest import load_dataset
-    from mammo_core.storage import read_json
-
-    content = read_json(load_dataset(open_home(), dataset).directory / "audit.json")
-    if json:
-        print_json(content)
-        return
-    for title, value in content.items():
-        say(f"{title}: {value}")
-
-
-@app.command()
-def split(
-    dataset: str,
-    name: Annotated[str, typer.Option(help="Name of the new split.")],
-    scheme: Annotated[str, typer.Option(help="stratified, center-holdout or kfold")] = "stratified",
-    seed: int = 42,
-    ratios: Annotated[str, typer.Option(help="train/val/test in percent; 80/20/0 makes no test part.")] = "70/15/15",
-    holdout: Annotated[str | None, typer.Option(help="Centres held out, with commas.")] = None,
-    folds: int = 5,
-    json: Json = False,
-) -> None:
-    """Split a data set by patient, with the proof that none is shared."""
-    from mammo_core.data.manifest import load_dataset
-    from mammo_core.data.splits import SplitPlan, parse_ratios, save_split, split_dataset
-
-    workspace = open_home()
-    plan = SplitPlan(scheme=scheme, seed=seed, ratios=parse_ratios(ratios), holdout=comma_names(holdout), folds=folds)  # type: ignore[arg-type]
-    made = save_split(workspace, name, split_dataset(load_dataset(workspace, dataset), plan))
-    if json:
-        print_json(made.record.to_json())
-    else:
-        say(made.record.proof.text)
 
 
 # ---- training -------------------------------------------------------------------------------------------------------------

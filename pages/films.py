@@ -18,7 +18,7 @@ by_name = {dataset.name: dataset for dataset in datasets}
 
 def running_import() -> Request | None:
     """The import that is at work, whoever asked for it."""
-    requests = [request for request in list_requests(workspace) if request.kind in ("import", "demo")]
+    requests = [request for request in list_requests(workspace) if request.kind in ("import", "demo", "fetch")]
     return next((request for request in requests if request.state in OPEN_STATES), None)
 
 
@@ -30,7 +30,10 @@ def tell_how_it_ended() -> None:
         return
     del st.session_state["films_job"]
     made = request.result.get("dataset")
-    if request.state == "done" and made in by_name:
+    if request.state == "done" and request.kind == "fetch":
+        st.session_state.update({"films_source": request.result["folder"], "films_importing": True})
+        st.toast("The set is here. Look at what was understood, then import it.", icon=":material/check_circle:")
+    elif request.state == "done" and made in by_name:
         st.session_state.update({"films_data": made, "films_importing": False})
         st.toast(f"{plain(str(made))} is imported.", icon=":material/check_circle:")
     else:
@@ -43,7 +46,7 @@ def draw_import() -> None:
         st.rerun()
     failure = st.session_state.get("films_failure")
     if failure:
-        st.error(f"The last import ended: {plain(failure)}", icon=":material/error:")
+        st.error(f"It could not be finished: {plain(failure)}", icon=":material/error:")
     with st.container(border=True), errors_in_words():
         asked = import_form(workspace)
         if asked:

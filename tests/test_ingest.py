@@ -13,6 +13,7 @@ from PIL import Image
 
 from make_films import RAMP, write_dicom
 from mammo_core.data.adapters import ImportChoices, understand
+from mammo_core.data.film_facts import read_facts
 from mammo_core.data.manifest import MANIFEST_COLUMNS, list_datasets, load_dataset
 from mammo_core.data.phantom import write_phantoms
 from mammo_core.data.splits import SplitPlan, make_split, split_dataset
@@ -73,6 +74,9 @@ def test_eight_real_films_are_two_women_with_four_views_each(cbis):
     assert malignant["patient_id"].nunique() == 1
     assert (dataset.record.patient_key, dataset.record.counts.patients) == ("header", 2)
     assert any("PatientID as in CBIS-DDSM" in warning for warning in dataset.record.warnings)
+    facts = read_facts(dataset)
+    assert facts["image_id"].tolist() == sorted(manifest["image_id"])
+    assert set(facts["kind"]) == {"DICOM"}
 
 
 def test_real_films_keep_no_name_and_lead_back_to_their_file(cbis):

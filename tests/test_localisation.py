@@ -25,9 +25,9 @@ from mammo_core.explain.localisation import (
     mask_of_boxes,
     mean_estimates,
 )
-from mammo_core.storage import write_json, write_table
+from mammo_core.storage import read_text_table, write_json, write_table
 from mammo_core.workflows.localise import localise_run, summarise
-from mammo_core.workflows.map_records import localisation_file
+from mammo_core.workflows.map_records import films_with_outline, localisation_file
 
 SHAPE = (40, 30)
 LESION = mask_of_boxes([(10, 8, 6, 5)], SHAPE)
@@ -320,6 +320,25 @@ def test_a_run_is_measured_against_the_true_outlines_of_phantoms(workspace):
         assert all(0 <= film["scores"][who][measure] <= 1 for who in film["scores"] for measure in MEASURES)
     pointing = [film["scores"]["map"]["pointing"] for film in record["films"]]
     assert record["all"]["scores"]["map"]["pointing"]["value"] == pytest.approx(np.mean(pointing))
+
+
+def test_boxes_stand_for_outlines_where_the_data_set_has_no_masks(workspace):
+    run, table, folder = write_phantom_run(workspace)
+    directory, rows = workspace.dataset("drawn"), []
+    for row in table[table["mask"] != ""].to_dict("records"):
+        mask = np.asarray(Image.open(folder / row["mask"])) > 0
+        inside = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+        (top, bottom), (left, right) = ((int(line[0]), int(line[-1]) + 1) for line in inside)
+        rows.append((row["image_id"], top, left, bottom - top, right - left, row["lesion"]))
+    lesions = pd.DataFrame(rows, columns=["image_id", "top", "left", "height", "width", "pathology"])
+    write_table(directory / "lesions.csv", lesions)
+    paths = read_text_table(directory / "paths.csv").assign(mask_path="")
+    write_table(directory / "paths.csv", paths)
+    record = localise_run(workspace, run.id)
+    assert record["n"] == len(rows)
+    areas = {image_id: height * width for image_id, _, _, height, width, _ in rows}
+    assert {film["image_id"]: film["area_pixels"] for film in record["films"]} == areas
+    assert films_with_outline(workspace, run, "val") == (len(rows), len(table))
 
 
 def test_a_run_that_judges_density_is_not_measured_against_lesions(workspace):

@@ -18,9 +18,16 @@ from mammo_core.storage import read_json, read_text_table, write_json
 
 MANIFEST_COLUMNS = ("image_id", "patient_id", "exam_id", "laterality", "view", "center", "vendor", "label")
 PATH_COLUMNS = ("image_id", "path", "mask_path", "sha256")
+LESION_COLUMNS = ("image_id", "top", "left", "height", "width", "pathology")
 
 MANIFEST_FILE = "manifest.csv"
 PATHS_FILE = "paths.csv"
+LESIONS_FILE = "lesions.csv"
+"""Lesion boxes in pixels of the film as it is read; there is none where the source has no boxes."""
+MASKS_FOLDER = "masks"
+"""Outlines joined from several files of one film."""
+OWN_FILE = "dataset:"
+"""Begins a ``mask_path`` that is relative to the data set's folder instead of the data root."""
 RECORD_FILE = "dataset.json"
 AUDIT_FILE = "audit.json"
 KEY_FILE = "hash.key"
@@ -29,6 +36,8 @@ RELINK_PROBES = 20
 """Films looked up before a moved data root is believed."""
 
 T = TypeVar("T")
+Box = tuple[int, int, int, int]
+"""Top, left, height and width, pixels."""
 
 
 class Counts(BaseModel):
@@ -68,6 +77,14 @@ class DatasetRecord(BaseModel):
     left_out: list[dict[str, Any]] = Field(default_factory=list)
     """``reason`` and ``count`` of what was not imported."""
     warnings: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+    """What one should know of this set; nothing is wrong."""
+    label_words: str = ""
+    label_map: dict[str, str | None] = Field(default_factory=dict)
+    """Word of the source -> class, or null where its films are left out."""
+    origins: dict[str, str] = Field(default_factory=dict)
+    """Patient, side, view, label ... -> where its values came from. For known sets only: what looks like column names could be
+    the first row of a table without any."""
     unreadable: int = 0
     created_at: str = ""
     """ISO 8601, UTC."""
@@ -146,6 +163,47 @@ class Dataset:
         mask = self._location(image_id)[1]
         return self._existing(image_id, mask) if mask else None
 
+    def lesions(self) -> pd.DataFrame:
+        """:data:`LESION_COLUMNS`, one row a lesion box, pixels as whole numbers; no row where the set has no boxes.
+
+        Raises
+        ------
+        DataError
+            The file is unreadable, lacks a column, or holds something that is no box.
+        """
+        path = self.directory / LESIONS_FILE
+        if not path.exists():
+            return pd.DataFrame(columns=list(LESION_COLUMNS))
+        table = _read(read_text_table, path, self.name)
+        if missing := [column for column in LESION_COLUMNS if column not in table.columns]:
+            raise DataError(f"{self.name}/{LESIONS_FILE} lacks the column(s) {', '.join(missing)}; import the data set again.")
+        try:
+            return table.astype(dict.fromkeys(LESION_COLUMNS[1:5], int))
+        except ValueError as error:
+            raise DataError(
+                f"{self.name}/{LESIONS_FILE} holds an edge that is no whole number; restore the file or import the set again."
+            ) from error
+
+    def lesion_boxes(self, image_id: str) -> tuple[Box, ...]:
+        """The film's lesion boxes (top, left, height, width), pixels of the film as it is read; may be empty.
+
+        Raises
+        ------
+        DataError
+            No such film, or as :meth:`lesions`.
+        """
+        self._location(image_id)
+        return self._boxes.get(image_id, ())
+
+    @cached_property
+    def _boxes(self) -> dict[str, tuple[Box, ...]]:
+        found: dict[str, list[Box]] = {}
+        table = self.lesions()
+        for image_id, *edges in zip(*(table[column] for column in LESION_COLUMNS[:5]), strict=True):
+            top, left, height, width = (int(edge) for edge in edges)
+            found.setdefault(image_id, []).append((top, left, height, width))
+        return {image_id: tuple(boxes) for image_id, boxes in found.items()}
+
     def audit(self) -> dict[str, Any]:
         """The content of ``audit.json``; empty where there is none."""
         try:
@@ -175,10 +233,11 @@ class Dataset:
         return path
 
     def _inside(self, relative: str) -> Path:
-        parts = PurePosixPath(relative)
+        is_own = relative.startswith(OWN_FILE)
+        parts = PurePosixPath(relative.removeprefix(OWN_FILE))
         if parts.is_absolute() or ".." in parts.parts:
             raise DataError(f"{self.name}/{PATHS_FILE} holds a path that leaves the data root; import the data set again.")
-        return self.root / parts
+        return (self.directory if is_own else self.root) / parts
 
 
 def check_manifest(table: pd.DataFrame, class_names: tuple[str, ...], what: str = MANIFEST_FILE) -> pd.DataFrame:

@@ -34,12 +34,20 @@ class SplitRecord(BaseModel):
     schema_version: int = 1
     name: str = ""
     dataset: str
-    scheme: Literal["stratified", "center-holdout", "kfold", "imported"]
+    scheme: Literal["stratified", "center-holdout", "kfold", "date", "imported"]
     seed: int = 0
     ratios: list[float] = Field(default_factory=list)
     """Wanted shares of train, val and test. Centre holdout uses the middle one, as share of the training centres; k folds the
     last one."""
     holdout: list[str] = Field(default_factory=list)
+    after: str = ""
+    """First year or day of the test of a split by date."""
+    date_column: str = ""
+    gap_months: int = 0
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """Reason -> films that the way of splitting could not place."""
+    excluded: dict[str, int] = Field(default_factory=dict)
+    """Reason, in the user's words -> films taken out of the data set before it was split."""
     folds: int | None = None
     fold: int | None = None
     """Set in a run's own copy: the fold that became its val."""
@@ -164,6 +172,7 @@ def check_trainable(split: Split, override_reason: str | None = None) -> None:
     """Refuse a split in which patients, groups or identical films stand in two places, unless someone answers for it.
 
     The shared patients and groups are counted again in the table, so that a hand-edited one does not pass on an old proof.
+    What the audit of the data set found later counts where :func:`mammo_core.data.splits.check_against` is asked.
 
     Raises
     ------
@@ -179,8 +188,8 @@ def check_trainable(split: Split, override_reason: str | None = None) -> None:
     }
     patients = max(split.record.proof.patients_shared, shared["of {} patients"])
     groups = max(split.record.proof.groups_shared, shared["of {} groups of films that belong together"])
-    duplicates = split.record.proof.duplicates_shared
-    if not (patients or groups or duplicates):
+    duplicates, near = split.record.proof.duplicates_shared, split.record.proof.near_duplicates_shared
+    if not (patients or groups or duplicates or near or split.record.proof.exams_shared):
         return
     found = []
     if patients:
@@ -189,6 +198,10 @@ def check_trainable(split: Split, override_reason: str | None = None) -> None:
         found.append(f"{groups} groups of films that belong together")
     if duplicates:
         found.append(f"{duplicates} sets of identical films")
+    if near:
+        found.append(f"{near} pairs of nearly identical films")
+    if not found:
+        found.append(f"{split.record.proof.exams_shared} exams")
     raise SplitError(
         f"This split leaks: {' and '.join(found)} stand in more than one part, so a test on it would be too good. "
         "Make a split that keeps patients together, or give a reason to use this one all the same."

@@ -9,7 +9,10 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from mammo_core.data.groups import Pairs, group_films
+
 SPLITS = ("train", "val", "test")
+PATIENTS_UNKNOWN = "patients are not known, so patient leakage cannot be excluded"
 
 
 class Proof(BaseModel):
@@ -23,7 +26,11 @@ class Proof(BaseModel):
     patients_shared: int = 0
     """Patients with films in more than one place."""
     groups_shared: int = 0
-    """Groups (patients joined by identical films) in more than one place."""
+    """Groups (patients joined by an exam or by films that are identical or nearly so) in more than one place."""
+    exams_shared: int = 0
+    """Exams with films in more than one place."""
+    patients_known: bool = True
+    """Whether the patients are patients, and not exams or single films for want of better."""
     duplicates_checked: bool = False
     """Whether pixel hashes were at hand."""
     duplicates: int = 0
@@ -32,6 +39,14 @@ class Proof(BaseModel):
     """Such sets in more than one place."""
     label_conflicts: int = 0
     """Such sets whose films carry different labels."""
+    near_duplicates_checked: bool = False
+    """Whether the audit has searched for films that show nearly the same picture."""
+    near_duplicates: int = 0
+    """Confirmed pairs of such films."""
+    near_duplicates_shared: int = 0
+    """Such pairs in two places."""
+    near_label_conflicts: int = 0
+    """Such pairs whose films carry different labels."""
     films_unplaced: int = 0
     """Films of the manifest that the split leaves out."""
     films_unknown: int = 0
@@ -43,57 +58,38 @@ class Proof(BaseModel):
 
     @property
     def leaks(self) -> bool:
-        return bool(self.patients_shared or self.groups_shared or self.duplicates_shared)
+        return bool(
+            self.patients_shared
+            or self.exams_shared
+            or self.groups_shared
+            or self.duplicates_shared
+            or self.near_duplicates_shared
+        )
 
     @property
     def text(self) -> str:
         """The proof line: ``0 of 53 patients shared · 0 duplicates shared · every class in every split``."""
         parts = [f"{self.patients_shared} of {self.patients} patients shared"]
+        if self.exams_shared:
+            parts.append(f"{self.exams_shared} exams shared")
         if self.groups_shared > self.patients_shared:
             parts.append(f"{self.groups_shared} groups shared")
         parts.append(f"{self.duplicates_shared} duplicates shared" if self.duplicates_checked else "duplicates not checked")
+        if self.near_duplicates_checked:
+            parts.append(f"{self.near_duplicates_shared} near duplicates shared")
         parts += [
             f"no film of class {', '.join(classes)} in {place.replace('_', ' ')}"
             for place, classes in self.classes_missing.items()
         ] or ["every class in every split"]
         counted = {
             "sets of identical films with different labels": self.label_conflicts,
+            "pairs of nearly identical films with different labels": self.near_label_conflicts,
             "films in no split": self.films_unplaced,
             "films that the data set does not have": self.films_unknown,
             "films with another patient than in the data set": self.patients_changed,
         }
-        return " · ".join(parts + [f"{count} {what}" for what, count in counted.items() if count])
-
-
-def group_films(manifest: pd.DataFrame, pixel_hashes: Mapping[str, str]) -> pd.Series[str]:
-    """The group of each film: its patient, joined with every patient that has a film of identical pixels.
-
-    Parameters
-    ----------
-    manifest : DataFrame with ``image_id`` and ``patient_id``
-    pixel_hashes : mapping of image_id to SHA-256 of the decoded pixels; may lack films
-
-    Returns
-    -------
-    Series of str, index as ``manifest``
-        The smallest ``patient_id`` of the group.
-    """
-    parent: dict[str, str] = {}
-
-    def root(patient: str) -> str:
-        while (above := parent.get(patient, patient)) != patient:
-            parent[patient] = parent.get(above, above)
-            patient = above
-        return patient
-
-    first_owner: dict[str, str] = {}
-    for image, patient in zip(manifest["image_id"].tolist(), manifest["patient_id"].tolist(), strict=True):
-        sha = pixel_hashes.get(image)
-        if not sha:
-            continue
-        low, high = sorted((root(first_owner.setdefault(sha, patient)), root(patient)))
-        parent[high] = low
-    return manifest["patient_id"].map(root)
+        parts += [f"{count} {what}" for what, count in counted.items() if count]
+        return " · ".join(parts + ([] if self.patients_known else [PATIENTS_UNKNOWN]))
 
 
 def places(table: pd.DataFrame) -> pd.Series[str]:
@@ -102,7 +98,13 @@ def places(table: pd.DataFrame) -> pd.Series[str]:
     return table["split"].where(folds == "", "fold_" + folds)
 
 
-def prove(table: pd.DataFrame, manifest: pd.DataFrame, pixel_hashes: Mapping[str, str] | None = None) -> Proof:
+def prove(
+    table: pd.DataFrame,
+    manifest: pd.DataFrame,
+    pixel_hashes: Mapping[str, str] | None = None,
+    near_pairs: Pairs | None = None,
+    patients_known: bool = True,
+) -> Proof:
     """Check a split against its data set, trusting the manifest's patients and not the split's.
 
     Parameters
@@ -110,27 +112,37 @@ def prove(table: pd.DataFrame, manifest: pd.DataFrame, pixel_hashes: Mapping[str
     table : DataFrame
         ``image_id, patient_id, group_id, split, fold``.
     manifest : DataFrame
-        The data set's manifest.
+        The films that could be split.
     pixel_hashes : mapping of image_id to SHA-256 of the decoded pixels
         ``None`` where they are not at hand: duplicates then stay unchecked, and the proof says so.
+    near_pairs : pairs of image_id that show nearly the same picture
+        ``None`` where nobody has searched for them.
     """
-    facts = manifest.set_index("image_id")[["patient_id", "label"]].rename(columns={"patient_id": "patient_id_true"})
+    columns = [column for column in ("patient_id", "exam_id", "label") if column in manifest.columns]
+    facts = manifest.set_index("image_id")[columns].rename(columns={"patient_id": "patient_id_true"})
     joined = table.assign(place=places(table)).join(facts, on="image_id")
     known = joined[joined["patient_id_true"].notna()]
-    hashes = pixel_hashes or {}
-    groups = pd.Series(group_films(manifest, hashes).to_numpy(), index=manifest["image_id"])
-    clusters = _clusters(known, hashes)
+    groups = pd.Series(group_films(manifest, pixel_hashes or {}, near_pairs or ()).to_numpy(), index=manifest["image_id"])
+    clusters = _clusters(known, pixel_hashes or {})
+    near = _near(known, near_pairs or ())
     classes = [name for name in dict.fromkeys(manifest["label"])]
+    exams = known[known["exam_id"] != ""] if "exam_id" in columns else known.head(0).assign(exam_id="")
     return Proof(
         films=len(table),
         patients=int(known["patient_id_true"].nunique()),
         groups=int(known["image_id"].map(groups).nunique()),
         patients_shared=_in_several(known["patient_id_true"], known["place"]),
         groups_shared=_in_several(known["image_id"].map(groups), known["place"]),
+        exams_shared=_in_several(exams["exam_id"], exams["place"]),
+        patients_known=patients_known,
         duplicates_checked=pixel_hashes is not None,
         duplicates=len(clusters),
         duplicates_shared=sum(len({place for place, _ in films}) > 1 for films in clusters),
         label_conflicts=sum(len({label for _, label in films}) > 1 for films in clusters),
+        near_duplicates_checked=near_pairs is not None,
+        near_duplicates=len(near),
+        near_duplicates_shared=sum(one[0] != other[0] for one, other in near),
+        near_label_conflicts=sum(one[1] != other[1] for one, other in near),
         films_unplaced=len(set(manifest["image_id"]) - set(table["image_id"])),
         films_unknown=len(joined) - len(known),
         patients_changed=int((known["patient_id"] != known["patient_id_true"]).sum()),
@@ -149,6 +161,14 @@ def _clusters(known: pd.DataFrame, hashes: Mapping[str, str]) -> list[list[tuple
         if hashes.get(image):
             films[hashes[image]].append((place, label))
     return [cluster for cluster in films.values() if len(cluster) > 1]
+
+
+def _near(known: pd.DataFrame, pairs: Pairs) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+    """Place and label of both films of each pair that stands in the split."""
+    if not pairs:
+        return []
+    of = {image: (place, label) for image, place, label in known[["image_id", "place", "label"]].to_numpy().tolist()}
+    return [(of[one], of[other]) for one, other in pairs if one in of and other in of]
 
 
 def _missing(known: pd.DataFrame, classes: list[str]) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""The three schemes: patients at random and balanced, whole centres held out, k folds."""
+"""The schemes: patients at random and balanced, whole centres held out, k folds, by date."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mammo_core.data.groups import Pairs, group_films
 from mammo_core.data.split_allocation import Ints, allocate
-from mammo_core.data.split_proof import SPLITS, group_films
+from mammo_core.data.split_proof import SPLITS
 from mammo_core.errors import SplitError
 
 Texts = npt.NDArray[np.str_]
@@ -22,15 +23,22 @@ class SplitPlan:
     """What the user asks for."""
 
     dataset: str = ""
-    scheme: Literal["stratified", "center-holdout", "kfold"] = "stratified"
+    scheme: Literal["stratified", "center-holdout", "kfold", "date"] = "stratified"
     seed: int = 42
     """Chooses the patients; separate from the seeds of training, so that those are compared on one split."""
     ratios: tuple[float, float, float] = (0.70, 0.15, 0.15)
     """Shares of train, val and test, as fractions or percent. ``center-holdout`` uses the middle one as share of the training
-    centres, ``kfold`` the last one as a test that is fixed before the folds are made (0: no test)."""
+    centres, ``kfold`` the last one as a test that is fixed before the folds are made (0: no test), ``date`` the last one to
+    choose the date where ``after`` is empty, and train to val as they are to each other."""
     holdout: tuple[str, ...] = ()
     """Centres that make the test of ``center-holdout``."""
     folds: int = 5
+    after: str = ""
+    """First year or day of the test of ``date``; empty takes the one that fits the ratios best."""
+    date_column: str = ""
+    """Column that says when a film was made; empty takes the first that is known."""
+    gap_months: int = 0
+    """Films this long before the test of ``date`` stand nowhere."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,9 @@ def fractions(ratios: tuple[float, float, float]) -> tuple[float, float, float]:
     return train, val, test
 
 
-def form_groups(manifest: pd.DataFrame, class_names: list[str], ordinal: bool, hashes: Mapping[str, str]) -> Groups:
+def form_groups(
+    manifest: pd.DataFrame, class_names: list[str], ordinal: bool, hashes: Mapping[str, str], near_pairs: Pairs = ()
+) -> Groups:
     """Count the films of each class in each group, and give each group its label and centre.
 
     Raises
@@ -93,7 +103,7 @@ def form_groups(manifest: pd.DataFrame, class_names: list[str], ordinal: bool, h
     if strange:
         raise SplitError(f"The films have the label(s) {', '.join(map(repr, strange[:5]))}, which are no class of the data set.")
     codes = pd.Categorical(manifest["label"], categories=class_names).codes.astype(np.int64)
-    of_film, ids = pd.factorize(group_films(manifest, hashes), sort=True)
+    of_film, ids = pd.factorize(group_films(manifest, hashes, near_pairs), sort=True)
     if len(ids) < 2:
         raise SplitError("All films belong to one patient; a split needs at least one patient for each part.")
     films = np.zeros((len(ids), len(class_names)), dtype=np.int64)
@@ -128,7 +138,7 @@ def place_groups(
     if plan.scheme == "kfold":
         return *_make_folds(groups, class_names, plan), []
     if plan.scheme != "stratified":
-        raise SplitError(f"There is no split scheme {plan.scheme!r}; expected stratified, center-holdout or kfold.")
+        raise SplitError(f"There is no split scheme {plan.scheme!r}; expected stratified, center-holdout, kfold or date.")
     used = [(name, share) for name, share in zip(SPLITS, fractions(plan.ratios), strict=True) if share > 0]
     everyone = np.ones(len(groups.ids), dtype=bool)
     _need_groups(groups, class_names, everyone, len(used))
@@ -168,11 +178,22 @@ def _hold_out(manifest: pd.DataFrame, groups: Groups, class_names: Sequence[str]
         remarks.append(
             f"{int(straddling.sum())} patient(s) have films in a held-out centre and in another; all their films are in the test."
         )
-    val = fractions(plan.ratios)[1]
+    return _test_and_val(groups, class_names, held, fractions(plan.ratios)[1], plan.seed), remarks
+
+
+def place_by_date(groups: Groups, class_names: Sequence[str], test_film: npt.NDArray[np.bool_], plan: SplitPlan) -> Texts:
+    """The split of each group where ``test_film`` says which films are late; no group may have both kinds."""
+    train, val, _ = fractions(plan.ratios)
+    held = np.bincount(groups.of_film, weights=test_film) > 0
+    return _test_and_val(groups, class_names, held, val / (train + val), plan.seed)
+
+
+def _test_and_val(groups: Groups, class_names: Sequence[str], held: npt.NDArray[np.bool_], val: float, seed: int) -> Texts:
+    """``held`` groups are the test, and a balanced share of the others is the val."""
     _need_groups(groups, class_names, ~held, 2)
     split = np.full(len(groups.ids), "test", dtype="<U5")
-    split[~held] = np.array(["train", "val"])[allocate(*groups.subset(~held), (1 - val, val), plan.seed)]
-    return split, remarks
+    split[~held] = np.array(["train", "val"])[allocate(*groups.subset(~held), (1 - val, val), seed)]
+    return split
 
 
 def _make_folds(groups: Groups, class_names: Sequence[str], plan: SplitPlan) -> tuple[Texts, Texts]:

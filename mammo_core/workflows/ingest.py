@@ -11,8 +11,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,51 +20,42 @@ import pandas as pd
 from PIL import Image
 
 from mammo_core.data.adapters import ROW_COLUMNS, ImportPlan
-from mammo_core.data.adapters.base import PatientSource
 from mammo_core.data.adapters.words import cbis_parts, patient_of, side_and_view_in
-from mammo_core.data.audit import FilmTally, audit_tables, identical_films
+from mammo_core.data.audit import FilmTally, audit_tables
 from mammo_core.data.film import FilmFacts
+from mammo_core.data.film_facts import facts_row, write_facts
 from mammo_core.data.manifest import (
     AUDIT_FILE,
     KEY_FILE,
+    LESION_COLUMNS,
+    LESIONS_FILE,
     MANIFEST_COLUMNS,
     MANIFEST_FILE,
     PATH_COLUMNS,
     PATHS_FILE,
     RECORD_FILE,
     Dataset,
-    DatasetRecord,
     check_manifest,
-    count,
     load_dataset,
 )
 from mammo_core.data.pseudonyms import Pseudonyms, new_key, write_key
 from mammo_core.data.sandbox import DecodePool, FilmSummary, Job
-from mammo_core.errors import DataError, DiskFull, FilmUnreadable
+from mammo_core.data.splits import import_split, save_split
+from mammo_core.errors import DataError, DiskFull, FilmUnreadable, NameNotAllowed, SplitError
 from mammo_core.settings import Workspace, physical_cores
 from mammo_core.storage import lock_of, write_json, write_table
+from mammo_core.workflows.ingest_record import Findings, record_of
+from mammo_core.workflows.lesion_outlines import OutlineReading, boxes_of, join_outlines
 
 Progress = Callable[[int, int, str], None]
 """Called with films done, films in all, and what is being done."""
 
-SUBSTITUTES: dict[str, PatientSource] = {"exam": "exam", "film": "each film alone"}
-"""What stands for an unknown patient, and the patient source that does so for every film."""
 MAX_READERS = 4
 """Films read at once; more of them need memory that a laptop does not have."""
 
 
 def _no_progress(done: int, total: int, message: str) -> None:
     pass
-
-
-@dataclass
-class _Findings:
-    """What the films told, in the order of the plan's rows."""
-
-    rows: list[dict[str, str]] = field(default_factory=list)
-    """Manifest rows of readable films."""
-    paths: list[dict[str, str]] = field(default_factory=list)
-    tally: FilmTally = field(default_factory=FilmTally)
 
 
 def thumbnail_path(workspace: Workspace, dataset: str, image_id: str) -> Path:
@@ -117,13 +107,32 @@ def import_dataset(
             raise
     finally:
         lock.release()
-    return load_dataset(workspace, name)
+    dataset = load_dataset(workspace, name)
+    return _take_over_split(workspace, dataset) if plan.brings_split else dataset
+
+
+def _take_over_split(workspace: Workspace, dataset: Dataset) -> Dataset:
+    """Save the split that came with the table; one that leaks is not saved, and the data set says so."""
+    manifest, name = dataset.manifest(), f"{dataset.name}_imported"
+    table = manifest.loc[manifest["source_split"] != "", ["image_id", "source_split"]]
+    try:
+        save_split(workspace, name, import_split(table.rename(columns={"source_split": "split"}), dataset))
+        said = f"The split of the table is saved as {name!r}."
+    except (SplitError, NameNotAllowed) as error:
+        said = f"The split of the table is not taken over; its words are kept as the column source_split. {error}"
+    record = dataset.record.model_copy(update={"warnings": [*dataset.record.warnings, said]})
+    write_json(dataset.directory / RECORD_FILE, record.to_json())
+    return Dataset(dataset.directory, record)
 
 
 @dataclass(frozen=True)
 class _Reading:
     progress: Progress
     readers: int | None
+
+    @property
+    def workers(self) -> int:
+        return self.readers or min(MAX_READERS, physical_cores())
 
 
 def _build(directory: Path, thumbnails: Path, plan: ImportPlan, name: str, reading: _Reading) -> None:
@@ -138,10 +147,16 @@ def _build(directory: Path, thumbnails: Path, plan: ImportPlan, name: str, readi
     # The order of file names can follow names or dates; the order of pseudonyms follows nothing.
     manifest = manifest.sort_values("image_id", ignore_index=True)
     check_manifest(manifest, plan.class_names)
+    outlines = OutlineReading(plan.root, reading.workers, reading.progress)
+    findings.warnings += join_outlines(directory, findings.paths, findings.sizes, outlines)
+    if findings.lesions:
+        lesions = pd.DataFrame(findings.lesions, columns=list(LESION_COLUMNS))
+        write_table(directory / LESIONS_FILE, lesions.sort_values("image_id", kind="stable"))
     paths = pd.DataFrame(findings.paths, columns=list(PATH_COLUMNS), dtype=str).sort_values("image_id")
+    write_facts(directory, findings.facts)
     write_table(directory / MANIFEST_FILE, manifest)
     write_table(directory / PATHS_FILE, paths)
-    record = _record(name, plan, manifest, paths, findings)
+    record = record_of(name, plan, manifest, paths, findings)
     write_json(directory / RECORD_FILE, record.to_json())
     write_json(directory / AUDIT_FILE, audit_tables(record, manifest, paths, findings.tally))
 
@@ -149,14 +164,14 @@ def _build(directory: Path, thumbnails: Path, plan: ImportPlan, name: str, readi
 # ---- one look at every film ----------------------------------------------------------------------------------------------------
 
 
-def _read_films(plan: ImportPlan, pseudonyms: Pseudonyms, thumbnails: Path, reading: _Reading) -> _Findings:
-    findings = _Findings()
+def _read_films(plan: ImportPlan, pseudonyms: Pseudonyms, thumbnails: Path, reading: _Reading) -> Findings:
+    findings = Findings()
     rows = [{str(key): str(value) for key, value in row.items()} for row in plan.rows.to_dict("records")]
     total = len(rows)
     thumbnails.mkdir(parents=True, exist_ok=True)
     reading.progress(0, total, "Reading films")
-    workers = reading.readers or min(MAX_READERS, physical_cores())
-    with DecodePool(workers) as pool:
+    boxes = {str(name): rows for name, rows in plan.lesions.groupby("file")}
+    with DecodePool(reading.workers) as pool:
         results = pool.map(_jobs(plan, pseudonyms))
         for done, (row, (job, result)) in enumerate(zip(rows, results, strict=True), start=1):
             location = {"image_id": job.tag, "path": row["file"], "mask_path": row["mask"]}
@@ -166,10 +181,21 @@ def _read_films(plan: ImportPlan, pseudonyms: Pseudonyms, thumbnails: Path, read
                 findings.paths.append({**location, "sha256": ""})
             elif isinstance(result, FilmSummary):
                 findings.rows.append(_manifest_row(job.tag, row, result.facts, plan, pseudonyms, findings.tally))
+                _keep_lesions(findings, job.tag, result.facts, boxes.get(row["file"]))
+                if "\n" in row["mask"]:
+                    findings.sizes[job.tag] = (result.facts.height, result.facts.width)
                 findings.paths.append({**location, "sha256": result.pixel_sha256})
+                findings.facts.append(facts_row(job.tag, result.facts))
                 _save_thumbnail(thumbnails / f"{job.tag}.png", result.thumbnail)
             reading.progress(done, total, "Reading films")
     return findings
+
+
+def _keep_lesions(findings: Findings, image_id: str, facts: FilmFacts, boxes: pd.DataFrame | None) -> None:
+    if boxes is not None:
+        kept = boxes_of(boxes, facts.height, facts.width)
+        findings.lesions += [{"image_id": image_id, **box} for box in kept]
+        findings.lost_boxes += len(boxes) - len(kept)
 
 
 def _jobs(plan: ImportPlan, pseudonyms: Pseudonyms) -> Iterator[Job]:
@@ -241,51 +267,3 @@ def _save_thumbnail(path: Path, thumbnail: npt.NDArray[np.uint8]) -> None:
         if error.errno == errno.ENOSPC:
             raise DiskFull("No space was left for the thumbnails; free some disk space and import again.") from error
         raise
-
-
-# ---- what the data set says about itself ---------------------------------------------------------------------------------------
-
-
-def _record(name: str, plan: ImportPlan, manifest: pd.DataFrame, paths: pd.DataFrame, findings: _Findings) -> DatasetRecord:
-    return DatasetRecord(
-        name=name,
-        root=str(plan.root),
-        adapter=plan.adapter,
-        task=plan.task,
-        class_names=list(plan.class_names),
-        ordinal=plan.ordinal,
-        counts=count(manifest, plan.class_names),
-        source_sha256=plan.listing.sha256(plan.table),
-        synthetic=plan.synthetic,
-        patient_key=plan.patient_from,
-        patient_statement=plan.patient_statement,
-        left_out=[{"reason": item.reason, "count": item.count} for item in plan.left_out],
-        warnings=[*plan.warnings, *_warnings(manifest, paths, findings.tally, plan.patient_from)],
-        unreadable=len(findings.tally.unreadable),
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _warnings(manifest: pd.DataFrame, paths: pd.DataFrame, tally: FilmTally, patient_from: PatientSource) -> list[str]:
-    warnings = []
-    if tally.unreadable:
-        warnings.append(f"{len(tally.unreadable)} film(s) cannot be read and are left out; the audit lists the reasons.")
-    for kind, sentence in (
-        (
-            "exam",
-            "film(s) have no known patient and are grouped by exam; leakage between exams of one patient cannot be excluded.",
-        ),
-        ("film", "film(s) have no known patient and stand alone; patient leakage cannot be excluded for them."),
-        ("part", "film(s) have a PatientID as in CBIS-DDSM, different for each film; the patient is the P_ number in it."),
-    ):
-        # Where that is the chosen source, the patient statement says so already.
-        if tally.known_by[kind] and SUBSTITUTES.get(kind) != patient_from:
-            warnings.append(f"{tally.known_by[kind]} {sentence}")
-    identical, conflicts = identical_films(manifest, paths)
-    if identical:
-        warnings.append(f"{identical} film(s) have the same pixels as another one; splits keep them together.")
-    if conflicts:
-        warnings.append(f"{conflicts} set(s) of films with the same pixels carry different labels; correct the source.")
-    if manifest["patient_id"].nunique() == 1 and len(manifest) > 8:
-        warnings.append("All films belong to one patient; if the headers were anonymised, choose another patient source.")
-    return warnings

@@ -55,6 +55,19 @@ def _import(workspace: Workspace, arguments: dict[str, Any], progress: JobProgre
     return {"dataset": dataset.name}
 
 
+def _fetch(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
+    from mammo_core.data.fetch import fetch
+
+    return {"folder": str(fetch(arguments["name"], Path(arguments["out"]), progress))}
+
+
+def _audit(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
+    from mammo_core.workflows.audit import audit_dataset
+
+    audit = audit_dataset(workspace, arguments["dataset"], arguments.get("near_duplicates", True), progress)
+    return {"dataset": arguments["dataset"], "warnings": sum(item["severity"] == "warning" for item in audit["findings"])}
+
+
 def _evaluate(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
     from mammo_core.workflows.evaluation import evaluate_run
 
@@ -125,6 +138,8 @@ def _import_model(workspace: Workspace, arguments: dict[str, Any], progress: Job
 HANDLERS: dict[str, Callable[[Workspace, dict[str, Any], JobProgress], Result]] = {
     "demo": _demo_data,
     "import": _import,
+    "fetch": _fetch,
+    "audit": _audit,
     "evaluate": _evaluate,
     "report": _report,
     "gallery": _gallery,

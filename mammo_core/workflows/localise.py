@@ -26,6 +26,7 @@ from mammo_core.explain.localisation import (
     LocalisedFilm,
     breast_on_film,
     localise_all,
+    mask_of_boxes,
     mean_estimates,
 )
 from mammo_core.explain.methods import METHOD_TITLES
@@ -150,22 +151,31 @@ def _told(collected: _Collected) -> list[str]:
 def _measure(
     member: Member, dataset: Dataset, rows: Sequence[Mapping[str, Any]], method: str, progress: Progress | None
 ) -> _Collected:
-    collected, outlines = _Collected(), {}
+    collected, outlines, boxed = _Collected(), {}, {}
     for row in rows:
         try:
             path = dataset.mask_path(row["image_id"])
         except MammoError as error:
             collected.failures.append({"image": row["image_id"], "error": str(error)})
             continue
-        if path is None:
-            collected.without_outline[row["y_true"]] += 1
-        else:
+        if path is not None:
             outlines[row["image_id"]] = (path, row)
+        elif dataset.lesion_boxes(row["image_id"]):
+            boxed[row["image_id"]] = row
+        else:
+            collected.without_outline[row["y_true"]] += 1
     masks = _read_masks({image_id: path for image_id, (path, _) in outlines.items()})
     films = read_films(dataset, list(outlines), progress)
     for (image_id, film), (_, mask) in zip(films, masks, strict=True):
         try:
             collected.measured.append(_measured(member, _good(film), _good(mask), outlines[image_id][1], method))
+        except MammoError as error:
+            collected.failures.append({"image": image_id, "error": str(error)})
+    for image_id, film in read_films(dataset, list(boxed), progress):
+        try:
+            whole = _good(film)
+            lesion = LesionMask(mask_of_boxes(dataset.lesion_boxes(image_id), whole.pixels.shape))
+            collected.measured.append(_measured(member, whole, lesion, boxed[image_id], method))
         except MammoError as error:
             collected.failures.append({"image": image_id, "error": str(error)})
     return collected

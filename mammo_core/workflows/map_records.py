@@ -69,8 +69,9 @@ def films_with_outline(workspace: Workspace, run: RunDir, on: str) -> tuple[int,
     table = run.predictions(on)
     if table is None:
         return 0, 0
-    paths = dataset_of(workspace, run, on).paths()
-    outlined = set(paths.loc[paths["mask_path"] != "", "image_id"])
+    dataset = dataset_of(workspace, run, on)
+    paths = dataset.paths()
+    outlined = {*paths.loc[paths["mask_path"] != "", "image_id"], *dataset.lesions()["image_id"]}
     return int(table["image_id"].isin(outlined).sum()), len(table)
 
 

@@ -8,16 +8,25 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from mammo_core.data.manifest import MANIFEST_FILE, Dataset, load_dataset, relink
+from mammo_core.data.audit_findings import warnings_of
+from mammo_core.data.exclusions import EXCLUSIONS_FILE, read_exclusions
+from mammo_core.data.flagged import audit_now
+from mammo_core.data.manifest import AUDIT_FILE, MANIFEST_FILE, Dataset, load_dataset
+from mammo_core.data.near_pairs import NEAR_FILE
 from mammo_core.settings import Workspace, open_workspace
 from mammo_core.workflows.ingest import thumbnail_path
 from mammo_core.workflows.overview import plural
+from pages.shared.audit_view import show_audit, show_findings
 from pages.shared.count_charts import bars_and_table, counts_sentence
-from pages.shared.frame import errors_in_words, plain
+from pages.shared.duplicate_view import show_duplicates
+from pages.shared.flagged_view import show_flagged
+from pages.shared.frame import plain
 from pages.shared.glossary import explain
 from pages.shared.run_files import Stamp, stamp
 
 FILMS_A_PAGE, FILMS_A_ROW = 12, 6
+VIEW_KEY = "films_view"
+WITH_WARNINGS = ("Classes and centres", "Audit")
 
 
 def show_dataset(workspace: Workspace, dataset: Dataset) -> None:
@@ -29,20 +38,33 @@ def show_dataset(workspace: Workspace, dataset: Dataset) -> None:
             st.badge("synthetic", icon=":material/science:", color="orange", help=explain("synthetic"))
     _numbers(dataset)
     order = ", in this order" if record.ordinal else ""
-    st.caption(plain(f"To be learnt: {record.task} ({', '.join(record.class_names)}{order}). {record.patient_statement}"))
-    for warning in record.warnings:
-        st.warning(plain(warning), icon=":material/warning:")
+    out = len(read_exclusions(dataset))
+    left_out = f" {plural(out, 'film')} left out by a person." if out else ""
+    st.caption(
+        plain(f"To be learnt: {record.task} ({', '.join(record.class_names)}{order}). {record.patient_statement}{left_out}")
+    )
     views = {
         "Classes and centres": _show_classes,
         "Films": lambda dataset: _show_films(workspace, dataset),
-        "Audit": _show_audit,
+        "Audit": lambda dataset: show_audit(workspace, dataset, VIEW_KEY),
+        "Duplicates": lambda dataset: show_duplicates(workspace, dataset),
+        "Flagged": lambda dataset: show_flagged(workspace, dataset),
         "Unreadable": _show_unreadable,
     }
     view = st.segmented_control(
-        "View", list(views), default="Classes and centres", required=True, key="films_view", label_visibility="collapsed",
+        "View", list(views), default="Classes and centres", required=True, key=VIEW_KEY, label_visibility="collapsed",
         bind="query-params",
     )  # fmt: skip
+    if view in WITH_WARNINGS:
+        files = (AUDIT_FILE, EXCLUSIONS_FILE, NEAR_FILE)
+        version = tuple(stamp(dataset.directory / name) for name in files)
+        show_findings(warnings_of(record.warnings, _audit(str(workspace.home), dataset.name, version)), VIEW_KEY, view)
     views[view](dataset)
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _audit(home: str, name: str, version: tuple[Stamp, ...]) -> dict[str, Any]:
+    return audit_now(load_dataset(open_workspace(home), name))
 
 
 def _numbers(dataset: Dataset) -> None:
@@ -112,49 +134,7 @@ def _thumbnail(path: Path, row: dict[Any, Any]) -> None:
     st.caption(plain(words + where))
 
 
-# ---- audit ------------------------------------------------------------------------------------------------------------
-
-
-def _show_audit(dataset: Dataset) -> None:
-    audit = dataset.audit()
-    if not audit:
-        st.info("This data set has no audit; import it again to make one.")
-        return
-    spread = audit.get("films_per_patient")
-    if spread:
-        patients = plural(audit.get("patients", 0), "patient")
-        st.markdown(f"{patients} with {spread['min']} to {spread['max']} films each (median {spread['median']:g}).")
-    st.markdown(f"{_pairs('Kinds of file', audit.get('kinds', {}))} {_pairs('Bits a pixel', audit.get('bits', {}))}")
-    identical, conflicts = audit.get("identical_films", 0), audit.get("identical_with_different_labels", 0)
-    sentence = f"{identical} films have the same pixels as another one ({conflicts} sets with different labels)."
-    st.markdown(sentence, help=explain("duplicate"))
-    left, right = st.columns(2)
-    for place, part, key in (
-        (left, "View", "class_by_view"),
-        (right, "Side", "class_by_laterality"),
-        (st, "Vendor", "class_by_vendor"),
-    ):
-        if audit.get(key):
-            place.markdown(f"**{part}**")
-            place.dataframe(pd.DataFrame(audit[key]).T.rename_axis("Class"), alt=f"Films by class and {part.lower()}")
-    notices = audit.get("film_warnings", [])
-    if notices:
-        st.markdown("**What films told when they were read**")
-        st.dataframe(pd.DataFrame(notices), hide_index=True, alt="Warnings of films with the number of films")
-    _ask_to_relink(dataset)
-
-
-def _pairs(title: str, counts: dict[str, int]) -> str:
-    return f"{title}: {', '.join(f'{plain(str(name))} {count}' for name, count in counts.items())}." if counts else ""
-
-
-def _ask_to_relink(dataset: Dataset) -> None:
-    with st.expander("The folder of the films moved", icon=":material/drive_file_move:"):
-        root = st.text_input("Where the films are now", key=f"films_root_{dataset.name}", placeholder="/data/moved/mammograms")
-        if st.button("Relink", disabled=not root.strip()):
-            with errors_in_words():
-                relink(dataset, Path(root.strip()))
-                st.success("The films were found there.", icon=":material/check_circle:")
+# ---- unreadable ----------------------------------------------------------------------------------------------------
 
 
 def _show_unreadable(dataset: Dataset) -> None:

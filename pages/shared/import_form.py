@@ -11,12 +11,14 @@ import pandas as pd
 import streamlit as st
 
 from mammo_core.data.adapters import ADAPTERS, ROW_COLUMNS, ImportChoices, ImportPlan, adapter_names, understand
-from mammo_core.data.adapters.base import PatientSource
+from mammo_core.data.adapters.base import PatientSource, SeveralLabels
+from mammo_core.data.adapters.describing import meanings
 from mammo_core.data.adapters.listing import Listing, list_source
 from mammo_core.data.sandbox import DecodePool, FilmSummary, Job
 from mammo_core.errors import DataError
 from mammo_core.runs.queue import enqueue
 from mammo_core.settings import Workspace
+from pages.shared.fetch_form import fetch_form
 from pages.shared.frame import plain
 from pages.shared.glossary import explain
 from pages.shared.name_field import ask_name
@@ -30,7 +32,7 @@ Choices = dict[str, Any]
 
 
 def import_form(workspace: Workspace) -> str | None:
-    """Draw the three steps; returns the id of the request once Import was pressed.
+    """Draw the three steps; returns the id of the request once Import (or Fetch) was pressed.
 
     Raises
     ------
@@ -47,11 +49,12 @@ def import_form(workspace: Workspace) -> str | None:
         "The films stay where they are.",
     ).strip()
     if not typed:
-        return None
+        return fetch_form(workspace)
     source = str(Path(typed).expanduser().absolute())
-    listing = _listing(source, _stamp(source))
+    elsewhere = _ask_root(source)
+    listing = _listing(source, elsewhere.get("root"), _stamp(source))
     st.markdown("**2. What I understood**")
-    choices = _ask_source(listing)
+    choices = _ask_source(listing, source, elsewhere)
     plan = _correct(source, listing, choices)
     if plan is None:
         return None
@@ -60,8 +63,8 @@ def import_form(workspace: Workspace) -> str | None:
 
 
 @st.cache_resource(max_entries=4, ttl=600, show_spinner="Looking at the folder")
-def _listing(source: str, stamp: float) -> Listing:
-    return list_source(Path(source))
+def _listing(source: str, root: str | None, stamp: float) -> Listing:
+    return list_source(Path(source), Path(root) if root else None)
 
 
 @st.cache_resource(max_entries=8, ttl=600, show_spinner="Reading names and tables")
@@ -75,26 +78,45 @@ def _stamp(source: str) -> float:
     return path.stat().st_mtime if path.exists() else 0.0
 
 
-def _attempt(source: str, choices: Choices) -> tuple[ImportPlan | None, str]:
+def _attempt(source: str, choices: Choices) -> tuple[ImportPlan | None, DataError | None]:
     try:
-        return _plan(source, json.dumps(choices, sort_keys=True), _stamp(source)), ""
+        return _plan(source, json.dumps(choices, sort_keys=True), _stamp(source)), None
     except DataError as error:
-        return None, str(error)
+        return None, error
 
 
 # ---- corrections ------------------------------------------------------------------------------------------------------
 
 
-def _ask_source(listing: Listing) -> Choices:
+def _tasks(source: str, choices: Choices) -> tuple[str, ...]:
+    """What the source itself says can be learnt from it."""
+    try:
+        return (_plan(source, json.dumps(choices, sort_keys=True), _stamp(source)).task,)
+    except SeveralLabels as question:
+        return question.tasks
+    except DataError:
+        return ()
+
+
+def _ask_root(source: str) -> Choices:
+    """Where the films are, for a table that may lie apart from them."""
+    if not Path(source).is_file():
+        return {}
+    typed = st.text_input("Folder of the films, if they lie elsewhere than the table", key="films_root").strip()
+    return {"root": str(Path(typed).expanduser().absolute())} if typed else {}
+
+
+def _ask_source(listing: Listing, source: str, elsewhere: Choices) -> Choices:
     titles = {adapter.name: adapter.title for adapter in ADAPTERS} | {"auto": "Work it out"}
     tables = [path.name for path in listing.tables]
     kind, task, table = st.columns(3)
     adapter = kind.selectbox("Kind of data set", adapter_names(), format_func=lambda name: titles[name], key="films_adapter")
+    choices: Choices = elsewhere | ({"adapter": adapter} if adapter != "auto" else {})
+    tasks = dict.fromkeys([*_tasks(source, choices), "density", "lesion"])
     learnt = task.selectbox(
-        "What is to be learnt", [WORK_OUT, "density", "lesion"], accept_new_options=True, key="films_task", help=explain("class")
+        "What is to be learnt", [WORK_OUT, *tasks], accept_new_options=True, key="films_task", help=explain("class")
     )
     named = table.selectbox("Table", [WORK_OUT, *tables], key="films_table", disabled=len(tables) < 2)
-    choices: Choices = {"adapter": adapter} if adapter != "auto" else {}
     if learnt and learnt != WORK_OUT:
         choices["task"] = learnt
     if named in tables:
@@ -106,7 +128,7 @@ def _correct(source: str, listing: Listing, choices: Choices) -> ImportPlan | No
     """Let the user correct columns, patients and labels; ``choices`` grows by what was corrected."""
     plan, problem = _attempt(source, choices)
     columns = plan.columns_found if plan else _columns_of(listing, choices)
-    with st.expander("Correct columns and patients", icon=":material/edit:", expanded=plan is None):
+    with st.expander("Correct columns and patients", icon=":material/edit:", expanded=type(problem) is DataError):
         if columns:
             choices |= _ask_columns(plan, columns)
         choices |= _ask_patients(plan)
@@ -115,8 +137,10 @@ def _correct(source: str, listing: Listing, choices: Choices) -> ImportPlan | No
         with st.expander("Correct labels and classes", icon=":material/label:"):
             choices |= _ask_labels(plan)
         plan, problem = _attempt(source, choices)
-    if plan is None:
-        st.error(plain(problem), icon=":material/error:")
+    if isinstance(problem, SeveralLabels):
+        st.info(plain(str(problem)), icon=":material/help:")
+    elif problem is not None:
+        st.error(plain(str(problem)), icon=":material/error:")
     return plan
 
 
@@ -187,8 +211,12 @@ def _show(plan: ImportPlan) -> None:
     where = f"the table {plain(plan.table.name)}" if plan.table else "folders"
     st.markdown(
         f"**{len(plan.rows)} films**, labelled by {where}, for the task **{plain(plan.task)}**: {classes}. "
-        f"{plan.patient_statement}"
+        f"{plain(plan.patient_statement)}"
     )
+    st.caption(plain(f"Recognised as {plan.title}: {plan.because}."))
+    for note in [plan.label_words, *plan.notes]:
+        if note:
+            st.info(plain(note), icon=":material/info:")
     for warning in plan.warnings:
         st.warning(plain(warning), icon=":material/warning:")
     if plan.left_out:
@@ -197,6 +225,12 @@ def _show(plan: ImportPlan) -> None:
             for item in plan.left_out:
                 examples = f" (for example {', '.join(item.examples[:3])})" if item.examples else ""
                 st.markdown(plain(f"{item.count}: {item.reason}{examples}"))
+    with st.expander("What means what, and where it comes from", icon=":material/table_rows:"):
+        lines = [(line.what, line.origin, "" if line.films is None else str(line.films)) for line in meanings(plan)]
+        told = pd.DataFrame(lines, columns=["What", "From", "Known for (films)"])
+        widths = {"What": "small", "From": "large", "Known for (films)": "small"}
+        config = {name: st.column_config.TextColumn(width=width) for name, width in widths.items()}
+        st.dataframe(told, hide_index=True, column_config=config, alt="What was understood, and where it comes from")
     rows = plan.first_rows()
     shown = [column for column in rows.columns if (rows[column] != "").any()]
     st.caption("The first films, as they were understood. Patients and exams get new ids when they are imported.")

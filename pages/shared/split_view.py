@@ -10,11 +10,17 @@ from pages.shared.count_charts import bars_and_table
 from pages.shared.frame import plain
 from pages.shared.glossary import explain
 
+EACH_CENTER, IMPORTED = "leave-one-center-out", "imported"
 SCHEMES = {
     "stratified": ("Patients at random, balanced", "Every part gets its share of each class. The usual choice."),
     "center-holdout": ("Hold out a centre", "The test comes from a hospital that training never saw: does the model travel?"),
+    EACH_CENTER: (
+        "Each centre in turn",
+        "One split a centre, each with that centre as the test. The fullest answer to the same.",
+    ),
     "kfold": ("k folds", "Every patient validates once. For small data sets; trains one model a fold."),
-    "imported": ("Imported", "A split made elsewhere."),
+    "date": ("By date", "Trains on earlier films and tests on later ones, as in use."),
+    IMPORTED: ("Import", "A split made elsewhere, from a table; its patients are checked here."),
 }
 PLACES = {"train": "Training", "val": "Validation", "test": "Test"}
 
@@ -26,6 +32,12 @@ def place_name(place: str) -> str:
 
 def leaks(record: SplitRecord) -> bool:
     return record.proof.leaks
+
+
+def override_line(record: SplitRecord) -> None:
+    """Why a leaking split was accepted, where one was."""
+    if record.override_reason:
+        st.caption(plain(f"Used although it leaks, for this reason: {record.override_reason}"))
 
 
 def proof_line(record: SplitRecord, *, large: bool = True) -> None:
@@ -41,7 +53,9 @@ def proof_line(record: SplitRecord, *, large: bool = True) -> None:
 
 def split_sentence(record: SplitRecord) -> str:
     """``Patients at random, balanced · seed 42 · training 37, validation 8, test 8 patients``."""
-    parts = [SCHEMES[record.scheme][0], f"seed {record.seed}"]
+    parts = [SCHEMES[record.scheme][0], *([f"seed {record.seed}"] if record.scheme != IMPORTED else [])]
+    if record.after:
+        parts.append(f"test from {record.after} on")
     if record.holdout:
         parts.append(f"centre {', '.join(record.holdout)} held out")
     if record.folds:

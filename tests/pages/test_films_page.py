@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+import make_public_sets
 from mammo_core.runs.queue import list_requests, update
 from mammo_core.settings import Workspace
 from mammo_core.storage import read_json, write_json
@@ -146,3 +147,52 @@ def test_a_data_set_without_manifest_and_audit_is_told_in_words(open_page: OpenP
         app = open_page("films", {"films_view": view})
         assert not app.exception, view
     assert "Films 80" in read(app)
+
+
+def test_a_set_with_several_labels_asks_which_one_and_offers_them(open_page: OpenPage, read: Read, tmp_path: Path) -> None:
+    made = make_public_sets.inbreast(tmp_path / "INbreast")
+    app = type_source(open_page("films"), made.source)
+    assert not app.exception
+    assert not app.error
+    assert "This set has several labels" in read(app)
+    learnt = box(app, "What is to be learnt")
+    assert list(learnt.options)[1:] == ["density", "lesion", "birads"]
+    learnt.set_value("lesion").run()
+    text = read(app)
+    assert "Recognised as INbreast" in text
+    assert "by the usual rule" in text
+    told = next(table.value for table in app.dataframe if "From" in table.value)
+    assert told.set_index("What")["From"]["Patient"] == "second part of the file's name"
+
+
+def test_a_public_set_is_fetched_as_a_job_and_then_understood(
+    open_page: OpenPage, read: Read, workspace: Workspace, tmp_path: Path
+) -> None:
+    app = open_page("films")
+    box(app, "Public set").set_value("mini-mias").run()
+    app.text_input(key="films_fetch_folder").set_value(str(tmp_path / "sets")).run()
+    button(app, "Fetch").click().run()
+    (request,) = list_requests(workspace)
+    assert (request.kind, request.arguments) == ("fetch", {"name": "mini-mias", "out": str(tmp_path / "sets")})
+    assert "You can leave this page" in read(app)
+    made = make_public_sets.mias(tmp_path / "sets" / "mini-mias")
+    update(workspace, request.id, state="done", result={"folder": str(made.source)})
+    app.run()
+    assert not app.exception
+    assert "Recognised as" not in read(app)  # it asks what is to be learnt: lesion or tissue
+    assert list(box(app, "What is to be learnt").options)[1:3] == ["lesion", "tissue"]
+    assert app.text_input(key="films_source").value == str(made.source)
+
+
+def test_films_may_lie_elsewhere_than_their_table(open_page: OpenPage, read: Read, workspace: Workspace, tmp_path: Path) -> None:
+    films = folder_of_films(tmp_path / "films", {"density": ["A", "B"], "patient": ["p1", "p2"]})
+    table = tmp_path / "tables" / "labels.csv"
+    table.parent.mkdir()
+    (films / "labels.csv").rename(table)
+    app = type_source(open_page("films"), table)
+    assert "No film was found" in read(app)
+    app.text_input(key="films_root").set_value(str(films)).run()
+    assert not app.exception
+    button(app, "Import 2 films").click().run()
+    (request,) = list_requests(workspace)
+    assert request.arguments["choices"] == {"root": str(films)}

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from streamlit.testing.v1 import AppTest
 
+from mammo_core.data.exclusions import exclude
 from mammo_core.data.splits import SplitPlan, load_split, save_split, split_dataset
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_json, write_json
+from mammo_core.storage import read_json, write_json, write_table
 
 OpenPage = Callable[..., AppTest]
 Read = Callable[[AppTest], str]
@@ -113,3 +114,78 @@ def test_a_broken_split_is_told_and_the_others_go_on(
     assert not app.exception
     assert "**half**" in read(app)
     assert "**good**" in read(app)
+
+
+def test_each_centre_in_turn_saves_one_split_a_centre(
+    open_page: OpenPage, read: Read, workspace: Workspace, make_dataset: Callable
+) -> None:
+    make_dataset("hospital")
+    app = open_page("splits", {"splits_scheme": "Each centre in turn"})
+    assert not app.exception
+    assert app.dataframe[0].value["Test centre"].tolist() == ["1", "2", "3"]
+    button(app, "Save 3 splits").click().run()
+    assert not app.exception
+    for center in "123":
+        assert load_split(workspace, f"hospital_each_without_{center}").record.holdout == [center]
+
+
+def test_ways_that_the_films_do_not_allow_say_why(open_page: OpenPage, read: Read, make_dataset: Callable) -> None:
+    make_dataset("hospital")
+    app = open_page("splits")
+    assert "By date" not in app.radio[0].options
+    assert "they have no year" in read(app)
+
+
+def test_films_with_a_year_can_be_split_by_date(
+    open_page: OpenPage, read: Read, workspace: Workspace, make_dataset: Callable
+) -> None:
+    dataset = make_dataset("hospital")
+    manifest = dataset.manifest()
+    manifest["year"] = [str(2015 + int(patient[7:]) // 4 % 5) for patient in manifest["patient_id"]]
+    write_table(dataset.directory / "manifest.csv", manifest)
+    app = open_page("splits", {"splits_scheme": "By date"})
+    assert not app.exception
+    assert "from 2019 on" in read(app)
+    app.selectbox(key="splits_after_hospital").set_value("2018").run()
+    assert "from 2018 on" in read(app)
+    button(app, "Save split").click().run()
+    assert load_split(workspace, "hospital_date_42").record.after == "2018"
+
+
+def test_an_import_waits_for_a_table(open_page: OpenPage, make_dataset: Callable) -> None:
+    make_dataset("hospital")
+    app = open_page("splits", {"splits_scheme": "Import"})
+    assert not app.exception
+    assert "Save split" not in [item.label for item in app.button]
+
+
+def test_a_saved_split_says_what_has_become_known_since(
+    open_page: OpenPage, read: Read, workspace: Workspace, make_dataset: Callable
+) -> None:
+    dataset = make_dataset("hospital")
+    save_split(workspace, "old", split_dataset(dataset, SplitPlan()))
+    exclude(dataset, ["film7R"], "blank")
+    app = open_page("splits")
+    assert "have been left out of the data set since" in read(app)
+    assert "Make a new split" in read(app)
+
+
+def test_a_leaking_import_is_red_and_saved_only_with_a_reason(
+    open_page: OpenPage, read: Read, workspace: Workspace, make_dataset: Callable
+) -> None:
+    dataset = make_dataset("hospital")
+    images = dataset.manifest()["image_id"].tolist()
+    rows = [f"{image},{('train', 'val', 'test')[number % 3]}" for number, image in enumerate(images)]
+    app = open_page("splits", {"splits_scheme": "Import"})
+    app.file_uploader[0].set_value(("by_film.csv", "\n".join(["image_id,split", *rows]).encode(), "text/csv")).run()
+    assert not app.exception
+    assert any(item.value.startswith("### :red[") and "40 of 40 patients shared" in item.value for item in app.markdown)
+    assert button(app, "Save split").disabled
+    field = next(item for item in app.text_input if "only with a reason" in item.label)
+    field.set_value("short").run()
+    assert button(app, "Save split").disabled
+    field = next(item for item in app.text_input if "only with a reason" in item.label)
+    field.set_value("published split, for comparison").run()
+    button(app, "Save split").click().run()
+    assert load_split(workspace, "hospital_imported").record.override_reason == "published split, for comparison"
+    assert "Used although it leaks" in read(app)

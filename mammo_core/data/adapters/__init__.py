@@ -8,17 +8,52 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mammo_core.data.adapters.base import ROW_COLUMNS, Adapter, ImportChoices, ImportPlan, LeftOut
+from mammo_core.data.adapters.base import ROW_COLUMNS, Adapter, Evidence, ImportChoices, ImportPlan, LeftOut
+from mammo_core.data.adapters.btxrd import BtxrdAdapter
+from mammo_core.data.adapters.cbis import CbisAdapter
+from mammo_core.data.adapters.cmmd import CmmdAdapter
+from mammo_core.data.adapters.dmid import DmidAdapter
+from mammo_core.data.adapters.embed import EmbedAdapter
+from mammo_core.data.adapters.exams import ExamAdapter
 from mammo_core.data.adapters.folders import FolderAdapter
-from mammo_core.data.adapters.listing import list_source
+from mammo_core.data.adapters.inbreast import InbreastAdapter
+from mammo_core.data.adapters.listing import Listing, list_source
+from mammo_core.data.adapters.mias import MiasAdapter
 from mammo_core.data.adapters.planning import make_plan
+from mammo_core.data.adapters.rsna import RsnaAdapter
+from mammo_core.data.adapters.split_manifest import SplitManifestAdapter
 from mammo_core.data.adapters.tables import PhantomAdapter, TableAdapter
+from mammo_core.data.adapters.vindr import VindrAdapter
 from mammo_core.errors import DataError
 
-__all__ = ["ADAPTERS", "ROW_COLUMNS", "Adapter", "ImportChoices", "ImportPlan", "LeftOut", "adapter_names", "understand"]
+__all__ = [
+    "ADAPTERS",
+    "ROW_COLUMNS",
+    "Adapter",
+    "ImportChoices",
+    "ImportPlan",
+    "LeftOut",
+    "adapter_names",
+    "understand",
+    "understand_listing",
+]
 
-ADAPTERS: tuple[Adapter, ...] = (PhantomAdapter(), TableAdapter(), FolderAdapter())
-"""In the order in which equals are preferred."""
+KNOWN_SETS: tuple[Adapter, ...] = (
+    PhantomAdapter(),
+    RsnaAdapter(),
+    VindrAdapter(),
+    CbisAdapter(),
+    InbreastAdapter(),
+    MiasAdapter(),
+    CmmdAdapter(),
+    EmbedAdapter(),
+    DmidAdapter(),
+    BtxrdAdapter(),
+    ExamAdapter(),
+    SplitManifestAdapter(),
+)
+"""Sets known by their tables; where two are equally sure, the user decides."""
+ADAPTERS: tuple[Adapter, ...] = (*KNOWN_SETS, TableAdapter(), FolderAdapter())
 
 
 def adapter_names() -> list[str]:
@@ -27,7 +62,7 @@ def adapter_names() -> list[str]:
 
 
 def understand(source: str | Path, choices: ImportChoices | None = None) -> ImportPlan:
-    """Work out what a folder or table holds, from names and tables alone; no film is opened.
+    """Work out what a folder or table holds, from names and tables alone; no picture is decoded.
 
     Parameters
     ----------
@@ -44,17 +79,41 @@ def understand(source: str | Path, choices: ImportChoices | None = None) -> Impo
     """
     choices = choices or ImportChoices()
     listing = list_source(Path(source), choices.root)
+    return understand_listing(listing, choices)
+
+
+def understand_listing(listing: Listing, choices: ImportChoices) -> ImportPlan:
+    """As :func:`understand`, of a source that was listed before."""
     if choices.adapter != "auto":
         named = [adapter for adapter in ADAPTERS if adapter.name == choices.adapter]
         if not named:
             raise DataError(f"There is no adapter {choices.adapter!r}; known are {', '.join(adapter_names())}.")
         return make_plan(named[0], listing, choices)
-    sure = [adapter.recognises(listing, choices) for adapter in ADAPTERS]
-    if max(sure) == 0:
+    found = _recognised(listing, choices)
+    if not found:
         if listing.tables and listing.tables[0].parent == listing.root:
             return make_plan(TableAdapter(), listing, choices)  # its error names the columns found
         raise DataError(
             f"{len(listing.films)} films were found, but nothing that labels them; expected a table that names the films "
-            "(CSV, TSV or Excel), or sub-folders named after the classes."
+            "(CSV, TSV, Excel or Parquet), or sub-folders named after the classes."
         )
-    return make_plan(ADAPTERS[sure.index(max(sure))], listing, choices)
+    surest = max(evidence.sure for _, evidence in found)
+    best = [(adapter, evidence) for adapter, evidence in found if evidence.sure == surest]
+    if len(best) > 1:
+        both = "; or ".join(f"{adapter.title} ({evidence.because})" for adapter, evidence in best)
+        names = " or ".join(adapter.name for adapter, _ in best)
+        raise DataError(f"Two kinds of data set fit: {both}. Choose the adapter ({names}), or name the one folder or table.")
+    adapter, evidence = best[0]
+    passed_over = [f"{other.title.lower()} ({what.because})" for other, what in found if other is not adapter]
+    also = f"; passed over: {', '.join(passed_over)}" if passed_over else ""
+    return make_plan(adapter, listing, choices, evidence.because + also)
+
+
+def _recognised(listing: Listing, choices: ImportChoices) -> list[tuple[Adapter, Evidence]]:
+    """Adapters for which something speaks. Any table is looked at as a whole only where no known set is there."""
+    for group in (KNOWN_SETS, (TableAdapter(), FolderAdapter())):
+        found = [(adapter, adapter.recognises(listing, choices)) for adapter in group]
+        sure = [(adapter, evidence) for adapter, evidence in found if evidence is not None]
+        if sure:
+            return sure
+    return []

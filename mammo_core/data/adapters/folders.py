@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mammo_core.data.adapters.base import ImportChoices, LeftOut, Reading
+from mammo_core.data.adapters.base import Evidence, ImportChoices, LeftOut, Reading
 from mammo_core.data.adapters.labels import MAX_CLASSES
 from mammo_core.data.adapters.listing import Listing
 from mammo_core.data.adapters.words import plain
@@ -23,8 +23,12 @@ class FolderAdapter:
     name: str = "folders"
     title: str = "Folders named after the class"
 
-    def recognises(self, listing: Listing, choices: ImportChoices) -> int:
-        return 30 if _class_depth(listing.films) is not None else 0
+    def recognises(self, listing: Listing, choices: ImportChoices) -> Evidence | None:
+        depth = _class_depth(listing.films)
+        if depth is None:
+            return None
+        names = sorted({_folder_at(name, depth) for name in listing.films} - {""})
+        return Evidence(30, f"the films lie in folders named {', '.join(names[:5])}" + (" ..." if len(names) > 5 else ""))
 
     def read(self, listing: Listing, choices: ImportChoices) -> Reading:
         depth = _class_depth(listing.films)

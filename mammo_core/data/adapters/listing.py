@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import warnings
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,22 +13,25 @@ from pathlib import Path
 
 import pandas as pd
 
+from mammo_core.data.adapters.table_files import EXCEL_SUFFIXES, TABLE_SUFFIXES, columns_of, read_table
 from mammo_core.errors import DataError
 from mammo_core.storage import sha256_of
 
+__all__ = ["FILM_SUFFIXES", "TABLE_SUFFIXES", "FileIndex", "Listing", "list_source", "read_table"]
+
 FILM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm"})
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".xlsx", ".xls"})
 MASK_FOLDER = re.compile(r"(^|[\W_])(masks?|rois?|segmentations?)($|[\W_])", re.IGNORECASE)
 
 MAX_FILES = 2_000_000
-MAX_TABLE_BYTES = 512 * 2**20
+MAX_TEXT_BYTES = 2**20
+"""A larger text file is no list of a few hundred films."""
 MAX_TABLES = 25
 """Tables looked at in one folder; a data set comes with one or a handful."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The files below ``root``: films and masks as paths relative to it with ``/``, sorted; tables as absolute paths."""
+    """The files below ``root``: films and masks as paths relative to it with ``/``, sorted; the others as absolute paths."""
 
     source: Path
     root: Path
@@ -39,6 +40,10 @@ class Listing:
     tables: tuple[Path, ...]
     sizes: dict[str, int] = field(repr=False)
     """Relative path -> bytes, of films and masks."""
+    all_tables: tuple[Path, ...] = ()
+    """``tables``, and those that lie beside the chosen one: some sets spread their columns over several."""
+    texts: tuple[Path, ...] = ()
+    """Small text files that may list films, such as ``Info.txt``."""
 
     @cached_property
     def film_index(self) -> FileIndex:
@@ -52,11 +57,26 @@ class Listing:
     def _frames(self) -> dict[Path, pd.DataFrame]:
         return {}
 
+    @cached_property
+    def _columns(self) -> dict[Path, tuple[str, ...]]:
+        return {}
+
     def table(self, path: Path) -> pd.DataFrame:
         """The table at ``path``, read once. Raises :class:`DataError` where it cannot be read."""
         if path not in self._frames:
             self._frames[path] = read_table(path)
         return self._frames[path]
+
+    def columns(self, path: Path) -> tuple[str, ...]:
+        """The column names of a table, without its rows where that is quicker; none where it cannot be read."""
+        if path not in self._columns:
+            try:
+                # An Excel file is unpacked as a whole anyway.
+                is_excel = path.suffix.lower() in EXCEL_SUFFIXES
+                self._columns[path] = tuple(self.table(path).columns) if is_excel else columns_of(path)
+            except DataError:
+                self._columns[path] = ()
+        return self._columns[path]
 
     def sha256(self, table: Path | None) -> str:
         """Hash of the source listing: names and sizes of the films and masks, and the bytes of the table."""
@@ -82,7 +102,8 @@ def list_source(source: Path, root: Path | None = None) -> Listing:
     if not source.exists():
         raise DataError(f"There is no file or folder {source.name!r}; expected a folder of films or a table that names them.")
     is_table = source.is_file()
-    if is_table and source.suffix.lower() not in TABLE_SUFFIXES:
+    is_text = is_table and _is_text(source.name, source.suffix.lower())
+    if is_table and not is_text and source.suffix.lower() not in TABLE_SUFFIXES:
         raise DataError(
             f"{source.name!r} is neither a folder nor a table; expected a folder of films, or one of {_words(TABLE_SUFFIXES)}."
         )
@@ -91,10 +112,13 @@ def list_source(source: Path, root: Path | None = None) -> Listing:
     films: list[str] = []
     masks: list[str] = []
     tables: list[Path] = []
+    texts: list[Path] = []
     for name, entry in _walk(root):
         suffix = os.path.splitext(name)[1].lower()
         if suffix in TABLE_SUFFIXES and name.count("/") <= 1 and not entry.name.startswith("~$"):
             tables.append(root / name)
+        elif name.count("/") <= 1 and _is_text(entry.name, suffix) and entry.stat().st_size <= MAX_TEXT_BYTES:
+            texts.append(root / name)
         elif suffix in FILM_SUFFIXES or (_may_be_dicom(name, suffix) and _has_dicom_mark(entry)):
             (masks if _is_in_mask_folder(name.rpartition("/")[0]) else films).append(name)
             sizes[name] = entry.stat().st_size
@@ -104,10 +128,32 @@ def list_source(source: Path, root: Path | None = None) -> Listing:
             "Choose the folder that holds them."
         )
     if is_table:
-        tables = [source]
-    elif not tables:
-        tables = [path for path in root.parent.iterdir() if path.suffix.lower() in TABLE_SUFFIXES and path.name[0] not in "~."]
-    return Listing(source, root, tuple(sorted(films)), tuple(sorted(masks)), tuple(sorted(tables)[:MAX_TABLES]), sizes)
+        found = [path for path in _beside(source) if path not in tables]
+        tables, texts, others = ([], [source], tables) if is_text else ([source], [], tables + found)
+    else:
+        tables = tables or [path for path in _beside(root) if path.suffix.lower() in TABLE_SUFFIXES]
+        others = []
+    everything = dict.fromkeys([*sorted(tables), *sorted(others)])
+    return Listing(
+        source=source,
+        root=root,
+        films=tuple(sorted(films)),
+        masks=tuple(sorted(masks)),
+        tables=tuple(sorted(tables)[:MAX_TABLES]),
+        sizes=sizes,
+        all_tables=tuple(everything)[:MAX_TABLES],
+        texts=tuple(sorted(texts)[:MAX_TABLES]),
+    )
+
+
+def _beside(path: Path) -> list[Path]:
+    """The tables in the folder of ``path``."""
+    return [other for other in path.parent.iterdir() if other.suffix.lower() in TABLE_SUFFIXES and other.name[0] not in "~."]
+
+
+def _is_text(name: str, suffix: str) -> bool:
+    """Whether a file may be the list of films of a set that has no table: ``Info.txt``, ``README``."""
+    return suffix == ".txt" or name.upper() == "README"
 
 
 def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -199,75 +245,6 @@ def _stem(name: str) -> str:
 def _folders_agree(parts: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
     shared = min(len(parts), len(wanted)) - 1
     return shared == 0 or parts[-1 - shared : -1] == wanted[-1 - shared : -1]
-
-
-# ---- reading a table ---------------------------------------------------------------------------------------------------------
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV, TSV or Excel table as text: column names trimmed, cells trimmed, empty rows dropped, unknown cells empty.
-
-    Comma, semicolon, tab and bar separate; UTF-8 with or without mark, UTF-16 and Windows-1252 are read. Of an Excel file the
-    first sheet with rows is taken.
-
-    Raises
-    ------
-    DataError
-        Too large, not a table, or without a row.
-    """
-    if path.stat().st_size > MAX_TABLE_BYTES:
-        raise DataError(f"{path.name} holds more than {MAX_TABLE_BYTES // 2**20} MB, which no film table does. Check the file.")
-    frame = _read_excel(path) if path.suffix.lower() in (".xlsx", ".xls") else _read_text(path)
-    frame = frame.rename(columns=lambda name: " ".join(str(name).split()))
-    frame = frame.loc[:, ~frame.columns.duplicated()].fillna("").apply(lambda column: column.str.strip())
-    filled: pd.DataFrame = frame[(frame != "").any(axis=1)].reset_index(drop=True)
-    if filled.empty:
-        raise DataError(f"{path.name} has no row below its column names; expected one row a film.")
-    return filled
-
-
-def _read_text(path: Path) -> pd.DataFrame:
-    raw = path.read_bytes()
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        raw.decode(encoding)
-    except UnicodeDecodeError:
-        encoding = "cp1252"
-    first_line = raw[:65536].decode(encoding, errors="replace").lstrip().splitlines()[:1]
-    header = re.sub(r'"[^"]*"', "", first_line[0] if first_line else "")
-    separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=header.count)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # a separator too many at the end of each row
-            frame: pd.DataFrame = pd.read_csv(
-                path,
-                sep=separator,
-                dtype=str,
-                keep_default_na=False,
-                encoding=encoding,
-                encoding_errors="replace",
-                index_col=False,
-            )
-        return frame
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
-        raise DataError(
-            f"{path.name} is not readable as a table ({str(error).splitlines()[0]}); expected column names, then one row a film."
-        ) from error
-
-
-def _read_excel(path: Path) -> pd.DataFrame:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # openpyxl warns of styles and drop-down lists that it leaves out
-            sheets = pd.read_excel(path, sheet_name=None, dtype=str, keep_default_na=False)
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile, ImportError) as error:
-        raise DataError(
-            f"{path.name} is not readable as an Excel file; save it again as .xlsx or .csv with one row a film."
-        ) from error
-    filled = [sheet for sheet in sheets.values() if len(sheet)]
-    if not filled:
-        raise DataError(f"{path.name} has no sheet with rows; expected column names, then one row a film.")
-    return filled[0].astype(str)
 
 
 def _words(items: Iterable[str]) -> str:

@@ -5,10 +5,23 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
-from mammo_core.data.adapters.base import ROW_COLUMNS, Adapter, ImportChoices, ImportPlan, LeftOut, PatientSource, Reading
+from mammo_core.data.adapters.base import (
+    PATIENT_STATEMENTS,
+    ROW_COLUMNS,
+    Adapter,
+    ImportChoices,
+    ImportPlan,
+    LeftOut,
+    PatientSource,
+    Reading,
+)
+from mammo_core.data.adapters.cells import each
+from mammo_core.data.adapters.describing import centres_without_label, lesions_of, origins_of
 from mammo_core.data.adapters.labels import Labels, understand_labels
 from mammo_core.data.adapters.listing import FileIndex, Listing
 from mammo_core.data.adapters.words import HARMLESS_COLUMNS, cbis_parts, harmless_value, patient_of, plain, side_of, view_of
@@ -16,12 +29,19 @@ from mammo_core.errors import DataError
 from mammo_core.storage import check_name
 
 EXAMPLES = 5
+ANY_SOURCE = frozenset({"table", "folders", "split-manifest"})
+"""Adapters that take columns of any name."""
 MAX_FURTHER_VALUES = 60
 """A further column with more different words than this is free text, which may name a person."""
 
 
-def make_plan(adapter: Adapter, listing: Listing, choices: ImportChoices) -> ImportPlan:
+def make_plan(adapter: Adapter, listing: Listing, choices: ImportChoices, because: str = "you chose it") -> ImportPlan:
     """Read the source with ``adapter`` and settle what every data set has in common.
+
+    Parameters
+    ----------
+    because : str
+        Why this adapter, for the user.
 
     Raises
     ------
@@ -34,37 +54,50 @@ def make_plan(adapter: Adapter, listing: Listing, choices: ImportChoices) -> Imp
     warnings = list(reading.warnings)
 
     task = choices.task or reading.task
-    labels = understand_labels(Counter(rows["label"]), task, choices, plain(reading.label_column) or "class")
+    rule = reading.label_rule
+    labels = understand_labels(Counter(rows["label"].tolist()), task, choices, plain(reading.label_column) or "class", rule)
     check_name(labels.task, "task")
-    warnings += labels.warnings
+    warnings += [*labels.warnings, *centres_without_label(rows)]
 
     rows = _apply_labels(rows, labels, left_out)
+    cells = rows["file"]
     if not reading.files_are_found:
         rows = _find_files(rows, listing, left_out)
-    rows = _one_row_a_film(rows, labels, left_out, warnings)
+    found_as = dict(zip(cells[rows.index].tolist(), rows["file"].tolist(), strict=True))
+    rows = _one_row_a_film(rows, labels, _Remarks(left_out, warnings, reading.row_is))
     if rows.empty:
         reasons = "; ".join(f"{item.count}: {item.reason}" for item in left_out)
         raise DataError(f"No film is left to import ({reasons}). Correct the columns, the label map or the folder of films.")
     patient_from = _patient_source(rows, reading, choices)
     rows = _tidy(rows, patient_from, choices)
     warnings += _remarks(rows, labels, listing, patient_from)
-    counts = Counter(rows["label"])
+    counts = Counter(rows["label"].tolist())
+    statement = reading.patient_statement if choices.patient_from in (None, reading.patient_from) else ""
     return ImportPlan(
         listing=listing,
         choices=choices,
         adapter=adapter.name,
+        title=adapter.title,
+        because=because,
+        is_known_set=adapter.name not in ANY_SOURCE,
         task=labels.task,
         table=reading.table,
         columns=dict(reading.columns),
         columns_found=reading.columns_found,
         further_columns=tuple(column for column in rows.columns if column not in ROW_COLUMNS),
+        origins=origins_of(reading, rows, patient_from),
+        label_words=reading.label_words,
         class_names=labels.class_names,
         label_map=labels.mapping,
         class_counts={name: counts[name] for name in labels.class_names},
         ordinal=labels.ordinal,
         patient_from=patient_from,
         rows=rows,
+        lesions=lesions_of(reading, found_as, rows),
+        patient_statement=statement or PATIENT_STATEMENTS[patient_from],
+        brings_split=reading.brings_split,
         left_out=tuple(left_out),
+        notes=reading.notes,
         warnings=tuple(warnings),
         synthetic=choices.synthetic or reading.synthetic,
     )
@@ -89,26 +122,53 @@ def _apply_labels(rows: pd.DataFrame, labels: Labels, left_out: list[LeftOut]) -
     for value, name in sorted(labels.mapping.items()):
         if name is None:
             rows = _leave_out(rows, rows["label"] == value, f"the label {value!r} stands for no class", left_out)
-    return rows.assign(label=rows["label"].map(labels.mapping).astype(str))
+    return rows.assign(label=[str(labels.mapping[word]) for word in rows["label"].tolist()])
 
 
 def _find_files(rows: pd.DataFrame, listing: Listing, left_out: list[LeftOut]) -> pd.DataFrame:
-    found = [listing.film_index.find(cell) for cell in rows["file"]]
+    films = frozenset(listing.films)
+    found = [[cell] if cell in films else listing.film_index.find(cell) for cell in rows["file"].tolist()]
     matches = pd.Series([len(names) for names in found], index=rows.index)
     rows = rows.assign(found=[names[0] if len(names) == 1 else "" for names in found])
     rows = _leave_out(rows, matches == 0, "the film file is missing", left_out)
     rows = _leave_out(rows, matches[matches > 0] > 1, "the file name fits several files", left_out)
-    masks = _unique_matches(rows["mask"], listing.mask_index) if (rows["mask"] != "").any() else ""
+    masks: list[str] | str = ""
+    if (rows["mask"] != "").any():
+        there = frozenset(listing.masks) | frozenset(listing.films)
+        masks = [_found_masks(cell, there, listing.mask_index) for cell in rows["mask"].tolist()]
     return rows.assign(file=rows["found"], mask=masks).drop(columns="found")
 
 
-def _unique_matches(cells: pd.Series[str], index: FileIndex) -> list[str]:
-    found = [index.find(cell) if cell else [] for cell in cells]
-    return [names[0] if len(names) == 1 else "" for names in found]
+def _found_masks(cell: str, there: frozenset[str], index: FileIndex) -> str:
+    """The mask files that a cell names, one a line; a name that fits several files is passed over."""
+    found = []
+    for name in cell.split("\n") if cell else ():
+        names = [name] if name in there else index.find(name)
+        found += names if len(names) == 1 else []
+    return "\n".join(found)
 
 
-def _one_row_a_film(rows: pd.DataFrame, labels: Labels, left_out: list[LeftOut], warnings: list[str]) -> pd.DataFrame:
+def _masks_of_films(rows: pd.DataFrame) -> dict[str, str]:
+    """Film -> the masks of all its rows, one a line, each once."""
+    masks: dict[str, dict[str, None]] = {}
+    for name, cell in zip(rows["file"].tolist(), rows["mask"].tolist(), strict=True):
+        if cell:
+            masks.setdefault(name, {}).update(dict.fromkeys(cell.split("\n")))
+    return {name: "\n".join(found) for name, found in masks.items()}
+
+
+@dataclass(frozen=True)
+class _Remarks:
+    """Where the joining of rows writes what it did."""
+
+    left_out: list[LeftOut]
+    warnings: list[str]
+    row_is: str
+
+
+def _one_row_a_film(rows: pd.DataFrame, labels: Labels, remarks: _Remarks) -> pd.DataFrame:
     """Join the rows of one film: the worst lesion label counts; elsewhere two different labels leave the film out."""
+    left_out, warnings = remarks.left_out, remarks.warnings
     conflicting = rows.groupby("file", sort=False)["label"].transform("nunique") > 1
     if labels.worst_wins:
         films = rows.loc[conflicting, "file"].nunique()
@@ -119,7 +179,13 @@ def _one_row_a_film(rows: pd.DataFrame, labels: Labels, left_out: list[LeftOut],
         rows = rows.loc[worst_first.index]
     else:
         rows = _leave_out(rows, conflicting, "rows of one film give different labels", left_out)
-    rows = _leave_out(rows, rows["file"].duplicated(), "a further row of a film that is already listed", left_out)
+    if remarks.row_is == "lesion":
+        masks = _masks_of_films(rows)
+        rows = rows.assign(mask=[masks.get(name, "") for name in rows["file"].tolist()])
+        reason = "a further lesion row of a film, joined with its other rows"
+    else:
+        reason = "a further row of a film that is already listed"
+    rows = _leave_out(rows, rows["file"].duplicated(), reason, left_out)
     return rows.sort_values("file", kind="stable").reset_index(drop=True)
 
 
@@ -128,6 +194,8 @@ def _one_row_a_film(rows: pd.DataFrame, labels: Labels, left_out: list[LeftOut],
 
 def _patient_source(rows: pd.DataFrame, reading: Reading, choices: ImportChoices) -> PatientSource:
     """Where patients come from: as chosen, else the best that the source offers."""
+    if choices.patient_from is None and choices.patient_pattern is None and reading.patient_from is not None:
+        return reading.patient_from
     if choices.patient_from is not None:
         if choices.patient_from in ("column", "exam") and not (rows[_role_of(choices.patient_from)] != "").any():
             raise DataError(
@@ -135,11 +203,11 @@ def _patient_source(rows: pd.DataFrame, reading: Reading, choices: ImportChoices
                 f"columns found are {', '.join(reading.columns_found) or 'none'}. Set it, or choose another patient source."
             )
         return choices.patient_from
-    if (rows["patient"].map(patient_of) != "").any():
+    if (each(rows["patient"], patient_of) != "").any():
         return "column"
-    if choices.patient_pattern or rows["file"].map(lambda name: cbis_parts(name) is not None).all():
+    if choices.patient_pattern or all(cbis_parts(name) is not None for name in rows["file"].tolist()):
         return "file name pattern"
-    if rows["file"].map(_may_have_header).any():
+    if any(_may_have_header(name) for name in rows["file"].tolist()):
         return "header"
     return "exam" if (rows["exam"] != "").any() else "each film alone"
 
@@ -181,21 +249,21 @@ def _compiled(pattern: str | None) -> re.Pattern[str] | None:
 def _tidy(rows: pd.DataFrame, patient_from: PatientSource, choices: ImportChoices) -> pd.DataFrame:
     """Bring sides, views, patients and further columns to their one spelling; CBIS-like names fill side and view."""
     if patient_from == "column":
-        patients = rows["patient"].map(patient_of)
+        patients = each(rows["patient"], patient_of)
     elif patient_from == "file name pattern":
         pattern = _compiled(choices.patient_pattern)
-        patients = rows["file"].map(lambda name: _patient_in_name(name, pattern))
+        patients = each(rows["file"], lambda name: _patient_in_name(name, pattern))
     else:
         patients = pd.Series("", index=rows.index)
-    named = [cbis_parts(name) or ("", "", "") for name in rows["file"]]
+    named = [cbis_parts(name) or ("", "", "") for name in rows["file"].tolist()]
     further = {
-        column: [harmless_value(column, value) for value in rows[column]] for column in rows.columns if column not in ROW_COLUMNS
+        column: each(rows[column], partial(harmless_value, column)) for column in rows.columns if column not in ROW_COLUMNS
     }
     return rows.assign(
         patient=patients,
-        exam=rows["exam"].map(lambda value: value if patient_of(value) else ""),
-        laterality=[side_of(value) or parts[1] for value, parts in zip(rows["laterality"], named, strict=True)],
-        view=[view_of(value) or parts[2] for value, parts in zip(rows["view"], named, strict=True)],
+        exam=each(rows["exam"], lambda value: value if patient_of(value) else ""),
+        laterality=[side or parts[1] for side, parts in zip(each(rows["laterality"], side_of).tolist(), named, strict=True)],
+        view=[view or parts[2] for view, parts in zip(each(rows["view"], view_of).tolist(), named, strict=True)],
         **further,
     )
 
@@ -203,10 +271,11 @@ def _tidy(rows: pd.DataFrame, patient_from: PatientSource, choices: ImportChoice
 def _remarks(rows: pd.DataFrame, labels: Labels, listing: Listing, patient_from: PatientSource) -> list[str]:
     """Sentences on what deserves a look before the import."""
     remarks = []
-    unlisted = len(listing.films) - rows["file"].nunique()
+    used = set(rows["file"].tolist()) | set("\n".join(rows["mask"].tolist()).split("\n"))
+    unlisted = sum(name not in used for name in listing.films)
     if unlisted:
         remarks.append(f"{unlisted} of {len(listing.films)} film files in the folder are not imported.")
-    counts = Counter(rows["label"])
+    counts = Counter(rows["label"].tolist())
     empty = [name for name in labels.class_names if not counts[name]]
     if empty:
         remarks.append(f"No film is left of class {', '.join(empty)}.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from mammo_core.data.adapters.base import ImportChoices, Reading
+from mammo_core.data.adapters.base import Evidence, ImportChoices, Reading, SeveralLabels
 from mammo_core.data.adapters.listing import TABLE_SUFFIXES, Listing
 from mammo_core.data.adapters.words import LABEL_WORDS, ROLES, plain
 from mammo_core.errors import DataError
@@ -24,12 +24,13 @@ class TableAdapter:
     """A CSV, TSV or Excel table in or beside the folder of films."""
 
     name: str = "table"
-    title: str = "Films named by a table (CSV, TSV, Excel)"
+    title: str = "Films named by a table (CSV, TSV, Excel, Parquet)"
 
-    def recognises(self, listing: Listing, choices: ImportChoices) -> int:
-        if listing.source.is_file() or choices.table:
-            return 50
-        return 50 if any(_names_films(listing, path) for path in listing.tables) else 0
+    def recognises(self, listing: Listing, choices: ImportChoices) -> Evidence | None:
+        if choices.table or (listing.source.is_file() and listing.tables):
+            return Evidence(50, f"the table {choices.table or listing.source.name} was chosen")
+        naming = [path.name for path in listing.tables if _names_films(listing, path)]
+        return Evidence(50, f"the table {' and '.join(naming[:3])} names the film files") if naming else None
 
     def read(self, listing: Listing, choices: ImportChoices) -> Reading:
         path = _choose_table(listing, choices)
@@ -53,8 +54,8 @@ class PhantomAdapter:
     name: str = "phantom"
     title: str = "Phantom films made by this app"
 
-    def recognises(self, listing: Listing, choices: ImportChoices) -> int:
-        return 90 if self._table(listing) else 0
+    def recognises(self, listing: Listing, choices: ImportChoices) -> Evidence | None:
+        return Evidence(90, "there is a phantom.csv with the columns of a phantom set") if self._table(listing) else None
 
     def read(self, listing: Listing, choices: ImportChoices) -> Reading:
         table = self._table(listing)
@@ -64,7 +65,7 @@ class PhantomAdapter:
 
     def _table(self, listing: Listing) -> Path | None:
         tables = [path for path in listing.tables if path.name == "phantom.csv"]
-        return next((path for path in tables if tuple(listing.table(path).columns) == PHANTOM_COLUMNS), None)
+        return next((path for path in tables if listing.columns(path) == PHANTOM_COLUMNS), None)
 
 
 def _choose_table(listing: Listing, choices: ImportChoices) -> Path:
@@ -115,7 +116,7 @@ def _file_column(listing: Listing, frame: pd.DataFrame) -> str:
 
 def _understand_columns(listing: Listing, frame: pd.DataFrame, choices: ImportChoices, table: str) -> dict[str, str]:
     """Role -> column, from the user's word, else from the usual names."""
-    chosen = _chosen_columns(frame, choices, table)
+    chosen = chosen_columns(tuple(frame.columns), choices, table)
     columns: dict[str, str] = {}
     for role, words in ROLES.items():
         if role in chosen:
@@ -136,15 +137,22 @@ def _understand_columns(listing: Listing, frame: pd.DataFrame, choices: ImportCh
     return columns
 
 
-def _chosen_columns(frame: pd.DataFrame, choices: ImportChoices, table: str) -> Mapping[str, str]:
-    by_plain = {plain(column): column for column in frame.columns}
+def chosen_columns(columns: Sequence[str], choices: ImportChoices, table: str) -> Mapping[str, str]:
+    """Role -> column as the user set it, in the table's own spelling; empty where the user said that there is none.
+
+    Raises
+    ------
+    DataError
+        There is no such role or column.
+    """
+    by_plain = {plain(column): column for column in columns}
     chosen: dict[str, str] = {}
     for role, column in choices.columns.items():
         if role != "label" and role not in ROLES:
             raise DataError(f"There is no column role {role!r}; expected one of {', '.join([*ROLES, 'label'])}.")
         if column and plain(column) not in by_plain:
             raise DataError(
-                f"{table} has no column {column!r} for '{role}'; its columns are {', '.join(frame.columns)}. Choose one of them."
+                f"{table} has no column {column!r} for '{role}'; its columns are {', '.join(columns)}. Choose one of them."
             )
         chosen[role] = by_plain[plain(column)] if column else ""
     return chosen
@@ -163,16 +171,17 @@ def _label_column(frame: pd.DataFrame, choices: ImportChoices, table: str) -> tu
     DataError
         No column looks like a label, or several do and neither task nor choice decides; the text names them.
     """
-    chosen = _chosen_columns(frame, choices, table).get("label")
+    chosen = chosen_columns(tuple(frame.columns), choices, table).get("label")
     if chosen:
         return chosen, next((task for task, words in LABEL_WORDS.items() if plain(chosen) in words), None) or None
     candidates = _label_candidates(frame, choices.task)
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
-        raise DataError(
+        raise SeveralLabels(
             f"{table} has several label columns: {', '.join(column for column, _ in candidates)}. "
-            "Say which one with the task (density or lesion) or set the 'label' column."
+            "Say which one with the task (density or lesion) or set the 'label' column.",
+            tuple(dict.fromkeys(task for _, task in candidates if task)),
         )
     raise DataError(
         f"{table} has no label column for the task {choices.task or '(none chosen)'}; its columns are "

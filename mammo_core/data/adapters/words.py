@@ -10,7 +10,7 @@ import re
 ROLES: dict[str, tuple[str, ...]] = {
     "file": (
         "file", "file_name", "filename", "file_path", "filepath", "path", "image_path", "image_file", "image_file_path",
-        "image_name", "image", "img", "img_path", "film", "film_path", "dicom_path", "dicom_file", "dicom", "dcm",
+        "fullpath", "image_name", "image", "img", "img_path", "film", "film_path", "dicom_path", "dicom_file", "dicom", "dcm",
         "anon_dicom_path", "png_path", "image_id", "imageid", "film_id", "img_id", "id", "name",
     ),
     "patient": (
@@ -52,7 +52,7 @@ HARMLESS_COLUMNS = frozenset((
     "age", "patient_age", "density", "breast_density", "tissueden", "acr", "lesion", "pathology", "classification", "birads",
     "bi_rads", "breast_birads", "assessment", "asses", "subtlety", "abnormality", "abnormality_type", "mass_shape",
     "mass_margins", "calc_type", "calc_distribution", "subtype", "implant", "biopsy", "invasive", "cancer", "year",
-    "study_year",
+    "study_year", "tissue", "machine_id", "source_split", "path_severity",
 ))  # fmt: skip
 """The only further columns that reach a manifest. Free text, dates, names and numbers of any other kind never do."""
 
@@ -69,6 +69,9 @@ _LONG_VIEWS = {
     "mediolateral": "ML",
     "lateromedial": "LM",
     "axillarytail": "AT",
+    "frontal": "FRONTAL",
+    "lateral": "LATERAL",
+    "oblique": "OBLIQUE",
 }
 
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{5,}")
