@@ -263,7 +263,7 @@ def test_thresholds_are_held_against_the_mean_of_scores_before_scaling_and_the_n
     assert exam_row(one)["whole"]["threshold"]["level"] == "film"
     assert exam_row(one)["whole"]["threshold"]["called"] is False
     nothing = threshold_facts(Backing(joined="", problem="Why not."), "film", "youden", {"A": 1.0})
-    assert nothing == {"threshold": None, "threshold_reason": "Why not."}
+    assert nothing == {"threshold": None, "threshold_reason": "There is no threshold: Why not."}
     json.dumps(row, allow_nan=False)
 
 

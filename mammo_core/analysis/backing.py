@@ -226,7 +226,7 @@ def judge(backing: Backing, level: str, rule: str, probabilities: Mapping[str, f
     """
     if backing.question is None:
         if backing.problem:
-            return f"There is no threshold: {backing.problem}."
+            return f"There is no threshold: {backing.problem.rstrip('.')}."
         return "The classes of this model suggest no yes-or-no question, so it has no threshold."
     level = "film" if films == 1 else level
     article = "an" if level == "exam" else "a"
