@@ -164,6 +164,8 @@ def _keep_the_model(page: Page) -> None:
     expect(page.get_by_text("frozen copy of trained runs")).to_be_hidden(timeout=2 * MINUTES)
     _settled(page)
     page.get_by_test_id("stDataFrame").first.click(position={"x": 12, "y": 50})
+    expect(page.get_by_text("Download the file")).to_be_visible()
+    _settled(page)
     page.get_by_role("button", name="Predict with it").first.click()
     _heading(page, "Predict")
     expect(page.get_by_text(re.compile("kept model")).first).to_be_visible()
