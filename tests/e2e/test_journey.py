@@ -80,7 +80,7 @@ def test_a_user_goes_from_demo_films_to_a_figure_for_paper(page, app_url, home, 
     _wait(lambda: _charted_epochs(page) > first, 120, "a further epoch in the chart without touching the page")
     assert _charted_epochs(page) <= len(run.history())
 
-    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_test_id("stMainBlockContainer").get_by_role("button", name="Stop", exact=True).click()
     _wait(lambda: run.state() == "stopped", 60, "the run to stop")
     kept = len(run.history())
     page.get_by_role("button", name="Resume", exact=True).click()
