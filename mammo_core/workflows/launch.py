@@ -14,8 +14,7 @@ from typing import Any
 
 from mammo_core.config import DEFAULT_SEEDS, TrainConfig
 from mammo_core.data.manifest import Dataset, load_dataset
-from mammo_core.data.split_review import check_against
-from mammo_core.data.splits import Split, load_split, resolve_split, write_split
+from mammo_core.data.splits import Split, check_trainable, load_split, resolve_split, write_split
 from mammo_core.errors import ConfigError, SplitError
 from mammo_core.runs.queue import enqueue
 from mammo_core.runs.run_dir import RunDir, find_run
@@ -65,7 +64,7 @@ def plan_runs(workspace: Workspace, plan: LaunchPlan) -> list[PlannedRun]:
     for name in plan.splits:
         split = load_split(workspace, name)
         _check_belongs(dataset, split, name)
-        check_against(split, dataset, plan.override_reason)
+        check_trainable(split, plan.override_reason)
         experiment = check_name(plan.experiment if len(plan.splits) == 1 else f"{plan.experiment}_{name}", "experiment name")
         for fold in _folds(split):
             for seed in plan.seeds:
