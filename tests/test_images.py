@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from make_films import drawn_film, write_dicom
-from mammo_core.data.reader import kind_of, read_film
+from mammo_core.data.foreign_file import kind_of
+from mammo_core.data.reader import read_film
 from mammo_core.errors import FilmUnreadable
 
 FILM = drawn_film()

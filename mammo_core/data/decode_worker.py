@@ -128,7 +128,7 @@ def _set_last_resort(seconds: float) -> None:
 
 
 def _answer(job: Mapping[str, Any]) -> Message:
-    from mammo_core.data.reader import TOO_MUCH_MEMORY
+    from mammo_core.data.foreign_file import TOO_MUCH_MEMORY
     from mammo_core.errors import MammoError
 
     path = Path(job["path"])

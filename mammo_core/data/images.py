@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,21 +13,17 @@ from PIL import Image, ImageOps
 
 from mammo_core.data.breast import Pixels, breast_percentiles, find_breast, has_bright_background
 from mammo_core.data.film import Film, FilmFacts, Notes, Refusal
+from mammo_core.data.foreign_file import open_picture, refuse_by_header
 from mammo_core.data.pgm import read_pgm
 
 MAX_COLOUR_PIXELS = 64 * 10**6
 MAX_GREY_PIXELS = 100 * 10**6
-"""Budgets held against the header before anything is decoded; a 10 KB file can state 81 million pixels."""
+"""Budgets held against the header before anything is decoded."""
 GREY_MODES = {"L": 8, "I;16": 16, "I;16L": 16, "I;16B": 16, "I": 32, "F": 32}
 """Pillow's modes of one value a pixel, and their bits."""
 ORIENTATION = 274
 TIFF_PHOTOMETRIC = 262
 WHITE_IS_ZERO = 0
-ImageFault = (
-    ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError, ValueError,
-    struct.error, Image.DecompressionBombError,
-)  # fmt: skip
-"""What Pillow raises on damaged input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,29 +79,11 @@ def _read_graymap(path: Path) -> Raster:
 
 
 def _read_with_pillow(path: Path, kind: str, notes: Notes) -> Raster:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # our own budget is stricter than Pillow's warning
-        try:
-            with Image.open(path, formats=(kind,)) as image:
-                _refuse(image)
-                return _grey(image, notes)
-        except ImageFault as error:
-            raise Refusal(
-                f"the {kind} file is damaged or of an unusual kind ({type(error).__name__}). Export it again."
-            ) from error
-
-
-def _refuse(image: Image.Image) -> None:
-    """Refuse by the header alone."""
-    width, height = image.size
-    budget = MAX_GREY_PIXELS if image.mode in GREY_MODES else MAX_COLOUR_PIXELS
-    if width * height > budget:
-        raise Refusal(f"its header states {height} x {width} pixels; expected at most {budget // 10**6} million. It is no film.")
-    if image.mode == "1":
-        raise Refusal("it has one bit a pixel, so it is a mask and no film. Choose the film itself.")
-    count = getattr(image, "n_frames", 1)
-    if count > 1:
-        raise Refusal(f"it holds {count} pictures, and one film a file is expected. Save the film alone.")
+    with open_picture(path, kind) as image:
+        refuse_by_header(image, MAX_GREY_PIXELS if image.mode in GREY_MODES else MAX_COLOUR_PIXELS, "film")
+        if image.mode == "1":
+            raise Refusal("it has one bit a pixel, so it is a mask and no film. Choose the film itself.")
+        return _grey(image, notes)
 
 
 def _grey(image: Image.Image, notes: Notes) -> Raster:

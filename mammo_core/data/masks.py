@@ -6,7 +6,6 @@ same here: 1 bit a pixel, 8 bits with 0 and 1 or 0 and 255, 16 bits, a palette, 
 
 from __future__ import annotations
 
-import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,9 @@ from pydicom.pixels.utils import pixel_array
 
 from mammo_core.data.dicom import DEFLATED, MAX_PIXELS, ParserFault
 from mammo_core.data.film import Refusal
-from mammo_core.data.images import GREY_MODES, MAX_COLOUR_PIXELS, MAX_GREY_PIXELS, ImageFault
+from mammo_core.data.foreign_file import kind_of_file, open_picture, refusals_name, refuse_by_header
+from mammo_core.data.images import GREY_MODES, MAX_COLOUR_PIXELS, MAX_GREY_PIXELS
 from mammo_core.data.pgm import read_pgm
-from mammo_core.data.reader import MAX_FILE_BYTES, STRANGERS, TOO_MUCH_MEMORY, kind_of
-from mammo_core.errors import FilmUnreadable
 
 Pixels = npt.NDArray[np.bool_]
 
@@ -55,62 +53,21 @@ def read_mask(path: Path) -> LesionMask:
     FilmUnreadable
         The file is missing, damaged, too large, or no single picture; the text names it by its last part only.
     """
-    try:
-        return LesionMask(_read(path))
-    except Refusal as refusal:
-        raise FilmUnreadable(f"{path.name} cannot be used as a lesion outline: {refusal}") from refusal
-    except MemoryError as error:
-        raise FilmUnreadable(f"{path.name} cannot be used as a lesion outline: {TOO_MUCH_MEMORY}") from error
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise FilmUnreadable(f"{path.name} cannot be opened ({reason}). Check that the file is there and may be read.") from error
-
-
-def _read(path: Path) -> Pixels:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
-        raise Refusal("it is a folder or no ordinary file; expected the file of one outline.")
-    if status.st_size > MAX_FILE_BYTES:
-        raise Refusal(f"it has {status.st_size // 2**20} MB; expected at most {MAX_FILE_BYTES // 2**20} MB for one outline.")
-    with path.open("rb") as file:
-        head = file.read(132)
-    kind = kind_of(head)
-    if kind is None:
-        found = next((name for magic, name in STRANGERS if head.startswith(magic)), "of an unknown kind") if head else "empty"
-        raise Refusal(f"it is {found}; expected an outline as PNG, TIFF, PGM, DICOM or JPEG.")
-    if kind == "DICOM":
-        return _read_dicom(path)
-    return read_pgm(path, MAX_GREY_PIXELS)[0] != 0 if kind == "PGM" else _read_picture(path, kind)
+    with refusals_name(path, " as a lesion outline"):
+        kind = kind_of_file(path, "outline", "an outline as PNG, TIFF, PGM, DICOM or JPEG")
+        if kind == "DICOM":
+            return LesionMask(_read_dicom(path))
+        return LesionMask(read_pgm(path, MAX_GREY_PIXELS)[0] != 0 if kind == "PGM" else _read_picture(path, kind))
 
 
 # ---- pictures ----------------------------------------------------------------------------------------------------------------
 
 
 def _read_picture(path: Path, kind: str) -> Pixels:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # our own budget is stricter than Pillow's warning
-        try:
-            with Image.open(path, formats=(kind,)) as image:
-                _refuse(image)
-                image.load()
-                return _lesion(ImageOps.exif_transpose(image), kind == "JPEG")
-        except ImageFault as error:
-            raise Refusal(
-                f"the {kind} file is damaged or of an unusual kind ({type(error).__name__}). Export it again."
-            ) from error
-
-
-def _refuse(image: Image.Image) -> None:
-    """Refuse by the header alone, at the limits of films."""
-    width, height = image.size
-    budget = MAX_GREY_PIXELS if image.mode in ONE_VALUE else MAX_COLOUR_PIXELS
-    if width * height > budget:
-        raise Refusal(
-            f"its header states {height} x {width} pixels; expected at most {budget // 10**6} million. It is no outline."
-        )
-    count = getattr(image, "n_frames", 1)
-    if count > 1:
-        raise Refusal(f"it holds {count} pictures, and one outline a file is expected. Save the outline alone.")
+    with open_picture(path, kind) as image:
+        refuse_by_header(image, MAX_GREY_PIXELS if image.mode in ONE_VALUE else MAX_COLOUR_PIXELS, "outline")
+        image.load()
+        return _lesion(ImageOps.exif_transpose(image), kind == "JPEG")
 
 
 def _lesion(image: Image.Image, lossy: bool) -> Pixels:

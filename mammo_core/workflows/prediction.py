@@ -11,7 +11,7 @@ from typing import Any
 from mammo_core.analysis.backing import DEFAULT_RULE, Backing, judge, score_text
 from mammo_core.analysis.operating_points import RULES
 from mammo_core.data.film import Film
-from mammo_core.data.reader import kind_of
+from mammo_core.data.foreign_file import kind_of
 from mammo_core.errors import ConfigError, DataError, MammoError
 from mammo_core.explain.methods import METHOD_TITLES
 from mammo_core.predict.exam_films import GROUPINGS, SIDES, ExamFilm, Grouping

@@ -10,16 +10,15 @@ from typing import Any
 
 import pandas as pd
 
-from mammo_core.data.adapters.base import LESION_COLUMNS, Evidence, ImportChoices, LabelRule, Reading
+from mammo_core.data.adapters.base import LESION_COLUMNS, ImportChoices, LabelRule, Reading
 from mammo_core.data.adapters.cells import each, translated
 from mammo_core.data.adapters.known import (
+    KnownByColumns,
     LabelChoice,
     by_plain_names,
-    evidence_of,
     find_films,
     one_table,
     settle,
-    tables_with,
     text_column,
     whole_number,
 )
@@ -35,14 +34,13 @@ NOT_OF_THE_PATIENT = {"image_id", *VIEWS}
 
 
 @dataclass(frozen=True)
-class BtxrdAdapter:
+class BtxrdAdapter(KnownByColumns):
     """Neighbouring rows with equal centre, age, sex, bone and kind are taken for views of one patient."""
 
     name: str = "btxrd"
     title: str = "BTXRD bone tumours"
 
-    def recognises(self, listing: Listing, choices: ImportChoices) -> Evidence | None:
-        return evidence_of(tables_with(listing, COLUMNS, choices), COLUMNS)
+    columns = COLUMNS
 
     def read(self, listing: Listing, choices: ImportChoices) -> Reading:
         table = one_table(listing, COLUMNS, choices, self.title)

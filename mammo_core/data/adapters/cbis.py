@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from mammo_core.data.adapters.base import Evidence, ImportChoices, Reading
+from mammo_core.data.adapters.base import ImportChoices, Reading
 from mammo_core.data.adapters.cells import each, translated
 from mammo_core.data.adapters.known import (
     BIRADS_RULE,
     BIRADS_WORDS,
+    KnownByColumns,
     LabelChoice,
     assessment,
     by_plain_names,
-    evidence_of,
     made,
     settle,
     tables_with,
@@ -43,14 +43,13 @@ Key = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True)
-class CbisAdapter:
+class CbisAdapter(KnownByColumns):
     """All four case tables at once; the layouts of TCIA, of its newer exports, flat copies, and the JPEG copy by series."""
 
     name: str = "cbis"
     title: str = "CBIS-DDSM"
 
-    def recognises(self, listing: Listing, choices: ImportChoices) -> Evidence | None:
-        return evidence_of(tables_with(listing, COLUMNS, choices), COLUMNS)
+    columns = COLUMNS
 
     def read(self, listing: Listing, choices: ImportChoices) -> Reading:
         tables = tables_with(listing, COLUMNS, choices)

@@ -11,19 +11,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from mammo_core.data.adapters.base import Evidence, ImportChoices, LeftOut, Reading
+from mammo_core.data.adapters.base import ImportChoices, LeftOut, Reading
 from mammo_core.data.adapters.cells import each
 from mammo_core.data.adapters.headers import header_of
 from mammo_core.data.adapters.known import (
     BIRADS_RULE,
     BIRADS_WORDS,
+    KnownByColumns,
     LabelChoice,
     assessment,
     by_plain_names,
-    evidence_of,
     one_table,
     settle,
-    tables_with,
     text_column,
 )
 from mammo_core.data.adapters.listing import Listing
@@ -39,14 +38,13 @@ SAME_WOMEN = {"D2-0284": "D1-0202", "D1-1292": "D1-0808"}
 
 
 @dataclass(frozen=True)
-class CmmdAdapter:
+class CmmdAdapter(KnownByColumns):
     """Density and BI-RADS come from the TOMPEI-CMMD table where that lies there too."""
 
     name: str = "cmmd"
     title: str = "CMMD"
 
-    def recognises(self, listing: Listing, choices: ImportChoices) -> Evidence | None:
-        return evidence_of(tables_with(listing, COLUMNS, choices), COLUMNS)
+    columns = COLUMNS
 
     def read(self, listing: Listing, choices: ImportChoices) -> Reading:
         table = one_table(listing, COLUMNS, choices, self.title)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mammo_core.data.adapters.base import Evidence, ImportChoices, LabelRule, Reading
+from mammo_core.data.adapters.base import ImportChoices, LabelRule, Reading
 from mammo_core.data.adapters.cells import each
 from mammo_core.data.adapters.known import (
     BIRADS_RULE,
     BIRADS_WORDS,
+    KnownByColumns,
     LabelChoice,
     assessment,
     by_plain_names,
-    evidence_of,
     made,
     one_table,
     settle,
-    tables_with,
     whole_number,
 )
 from mammo_core.data.adapters.labels import LESION_CLASSES
@@ -41,14 +40,13 @@ LESION_RULE = LabelRule(
 
 
 @dataclass(frozen=True)
-class InbreastAdapter:
+class InbreastAdapter(KnownByColumns):
     """The patient stands in the file names only; neighbouring film ids say nothing."""
 
     name: str = "inbreast"
     title: str = "INbreast"
 
-    def recognises(self, listing: Listing, choices: ImportChoices) -> Evidence | None:
-        return evidence_of(tables_with(listing, COLUMNS, choices), COLUMNS)
+    columns = COLUMNS
 
     def read(self, listing: Listing, choices: ImportChoices) -> Reading:
         table = one_table(listing, COLUMNS, choices, self.title)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -26,6 +26,15 @@ BIRADS_RULE = LabelRule(
     tuple(f"BI-RADS {value}" for value in ("0", "1", "2", "3", "4", "4a", "4b", "4c", "5", "6")),
 )
 BIRADS_WORDS = "BI-RADS is the reader's assessment, not pathology."
+
+
+class KnownByColumns:
+    """An adapter of a set whose table is told by its exact columns."""
+
+    columns: ClassVar[tuple[str, ...]]
+
+    def recognises(self, listing: Listing, choices: ImportChoices) -> Evidence | None:
+        return evidence_of(tables_with(listing, self.columns, choices), self.columns)
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mammo_core.data.adapters.base import Evidence, ImportChoices, LabelRule, Reading
+from mammo_core.data.adapters.base import ImportChoices, LabelRule, Reading
 from mammo_core.data.adapters.cells import each, translated
 from mammo_core.data.adapters.known import (
     BIRADS_RULE,
     BIRADS_WORDS,
+    KnownByColumns,
     LabelChoice,
     assessment,
     by_plain_names,
-    evidence_of,
     find_films,
     made,
     one_table,
     settle,
-    tables_with,
     text_column,
     whole_number,
 )
@@ -32,14 +31,13 @@ CANCER_RULE = LabelRule({"0": "No cancer", "1": "Cancer"}, ("No cancer", "Cancer
 
 
 @dataclass(frozen=True)
-class RsnaAdapter:
+class RsnaAdapter(KnownByColumns):
     """Also the common copies with flat ``<patient_id>_<image_id>.png``."""
 
     name: str = "rsna"
     title: str = "RSNA 2022 screening mammography"
 
-    def recognises(self, listing: Listing, choices: ImportChoices) -> Evidence | None:
-        return evidence_of(tables_with(listing, COLUMNS, choices), COLUMNS)
+    columns = COLUMNS
 
     def read(self, listing: Listing, choices: ImportChoices) -> Reading:
         table = one_table(listing, COLUMNS, choices, self.title)

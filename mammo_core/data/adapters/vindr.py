@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from mammo_core.data.adapters.base import LESION_COLUMNS, Evidence, ImportChoices, Reading
+from mammo_core.data.adapters.base import LESION_COLUMNS, ImportChoices, Reading
 from mammo_core.data.adapters.cells import each
 from mammo_core.data.adapters.known import (
     BIRADS_RULE,
     BIRADS_WORDS,
+    KnownByColumns,
     LabelChoice,
     assessment,
     by_plain_names,
-    evidence_of,
     find_films,
     made,
     settle,
@@ -32,14 +32,13 @@ SPLIT_WORDS = {"training": "train", "test": "test"}
 
 
 @dataclass(frozen=True)
-class VindrAdapter:
+class VindrAdapter(KnownByColumns):
     """The breast-level table labels the films; the findings give the boxes, and serve alone where only they are there."""
 
     name: str = "vindr"
     title: str = "VinDr-Mammo"
 
-    def recognises(self, listing: Listing, choices: ImportChoices) -> Evidence | None:
-        return evidence_of(tables_with(listing, COLUMNS, choices), COLUMNS)
+    columns = COLUMNS
 
     def read(self, listing: Listing, choices: ImportChoices) -> Reading:
         table = self._table(listing, choices)
