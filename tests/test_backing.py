@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_curve
 
-from mammo_core.analysis.backing import DEFAULT_RULE, Backing, judge, no_backing, score_text
+from mammo_core.analysis.backing import DEFAULT_RULE, Backing, judge, no_backing, score_text, threshold_facts
 from mammo_core.analysis.backing_fit import backing_of, join_validation, question_that_matters
 from mammo_core.analysis.operating_points import RULES
 from mammo_core.errors import DataError
@@ -209,6 +209,15 @@ def test_a_judgement_says_score_threshold_call_and_what_the_threshold_gave():
     for part in ("sensitivity", "specificity", "160 validation films of 80 patients", f"{high.point.threshold:.3f}"):
         assert part in high.words
     assert high.to_json()["threshold"] == high.point.threshold
+
+
+def test_what_is_kept_of_a_judgement_is_the_threshold_or_the_reason_why_there_is_none():
+    scores = {"A": 0.1, "B": 0.3, "C": 0.4, "D": 0.2}
+    backing = backing_of([table_of()], DENSITY, ordinal=True)
+    judged = judge(backing, "film", DEFAULT_RULE, scores)
+    assert threshold_facts(backing, "film", DEFAULT_RULE, scores) == {"threshold": judged.to_json(), "threshold_reason": None}
+    nothing = threshold_facts(Backing(joined="", problem="Why not."), "film", DEFAULT_RULE, {"A": 1.0})
+    assert nothing == {"threshold": None, "threshold_reason": "There is no threshold: Why not."}
 
 
 def test_a_threshold_that_contradicts_the_most_probable_class_says_so():

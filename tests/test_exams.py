@@ -13,7 +13,7 @@ from mammo_core.analysis.levels import at_level
 from mammo_core.data.film import FilmFacts
 from mammo_core.errors import DataError
 from mammo_core.predict.exam_films import MIXED_PATIENTS, ExamFilm, view_name
-from mammo_core.predict.exam_rows import exam_row, threshold_facts
+from mammo_core.predict.exam_rows import exam_row
 from mammo_core.predict.exams import DILUTED, exam_opinions
 from mammo_core.predict.predictor import Prediction
 from mammo_core.predict.unfamiliar import Unfamiliar
@@ -262,8 +262,6 @@ def test_thresholds_are_held_against_the_mean_of_scores_before_scaling_and_the_n
     (one,) = exam_opinions(films[1:])
     assert exam_row(one)["whole"]["threshold"]["level"] == "film"
     assert exam_row(one)["whole"]["threshold"]["called"] is False
-    nothing = threshold_facts(Backing(joined="", problem="Why not."), "film", "youden", {"A": 1.0})
-    assert nothing == {"threshold": None, "threshold_reason": "There is no threshold: Why not."}
     json.dumps(row, allow_nan=False)
 
 

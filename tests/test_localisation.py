@@ -25,8 +25,9 @@ from mammo_core.explain.localisation import (
     mask_of_boxes,
     mean_estimates,
 )
+from mammo_core.explain.localisation_summary import summarise
 from mammo_core.storage import read_text_table, write_json, write_table
-from mammo_core.workflows.localise import localise_run, summarise
+from mammo_core.workflows.localise import localise_run
 from mammo_core.workflows.map_records import films_with_outline, localisation_file
 
 SHAPE = (40, 30)
@@ -164,7 +165,7 @@ def test_every_baseline_is_measured_as_the_map_is():
 
 
 def test_the_breast_is_brought_to_the_pixels_of_the_film():
-    breast, was_found = breast_on_film(drawn_film((640, 511)))
+    breast, was_found = breast_on_film(film_of(drawn_film((640, 511))))
     truth = breast_of((640, 511))
     assert was_found
     assert breast.shape == truth.shape

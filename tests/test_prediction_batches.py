@@ -25,7 +25,6 @@ from mammo_core.workflows.prediction import (
     Maps,
     exam_lines,
     predict_exams,
-    predict_files,
     rows_with_thresholds,
     threshold_words,
 )
@@ -302,7 +301,7 @@ def test_rows_of_the_command_line_tell_of_exam_and_breast_beside_the_agreed_keys
     assert (first["exam"]["name"], first["exam"]["films"], first["breast"]["name"]) == ("Exam 1", 4, "Exam 1, left breast")
     assert [lone[key] for key in ("exam", "breast", "left_out")] == [None] * 3
     assert [damaged[key] for key in ("exam", "side", "predicted")] == [None] * 3
-    assert predict_files(workspace, runs, [films / "a"])[0]["exam"] == first["exam"]
+    assert predict_exams(workspace, runs, [films / "a"]).rows[0]["exam"] == first["exam"]
     json.dumps(answer.rows, allow_nan=False)
 
 

@@ -9,19 +9,20 @@ from PIL import Image
 
 from make_films import drawn_film, write_dicom
 from make_models import ARCH, CLASSES, model_config, write_drawn_dataset, write_model, write_model_run
+from mammo_core.analysis.backing import DEFAULT_RULE, threshold_facts
 from mammo_core.data.decode_worker import pixel_sha256
 from mammo_core.data.film import Film, FilmFacts
 from mammo_core.data.preprocess import prepare
 from mammo_core.data.reader import read_film
 from mammo_core.errors import CheckpointMismatch, ConfigError, DataError, RunNotFound
 from mammo_core.predict.ensemble import combine
-from mammo_core.predict.predictor import Predictor, predict_paths
+from mammo_core.predict.predictor import Predictor
 from mammo_core.predict.result_files import headline, prediction_json, prediction_pdf, prediction_png
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import RESEARCH_ONLY
 from mammo_core.storage import read_text_table, write_table, write_text
 from mammo_core.training.checkpoint import load_checkpoint, save_checkpoint
-from mammo_core.workflows.prediction import predict_files
+from mammo_core.workflows.prediction import Maps, predict_exams
 
 
 def film_of(pixels, **facts):
@@ -186,7 +187,7 @@ def mixed_files(tmp_path):
 
 def test_files_are_answered_in_their_order_with_a_sentence_for_each_that_failed(workspace, mixed_files):
     write_model_run(workspace)
-    rows = predict_paths(Predictor.load(workspace, ["exp/seed_42"]), mixed_files)
+    rows = predict_exams(workspace, ["exp/seed_42"], mixed_files).rows
     assert [row["image"] for row in rows] == [str(path) for path in mixed_files]
     keys = {"image", "predicted", "probabilities", "spread", "unfamiliar", "warnings", "runs", "error"}
     assert all(keys <= set(row) and {"flagged", "score", "threshold"} <= set(row["unfamiliar"]) for row in rows)
@@ -204,7 +205,7 @@ def test_a_folder_stands_for_the_films_in_it_and_maps_are_named_by_content(works
     folder = mixed_files[0].parent
     (folder / "notes.txt").write_text("not a film")
     mixed_files[1].unlink()
-    rows = predict_files(workspace, ["exp/seed_42"], [folder], gradcam_dir=tmp_path / "maps", method="layercam")
+    rows = predict_exams(workspace, ["exp/seed_42"], [folder], Maps(tmp_path / "maps", "layercam")).rows
     assert [row["image"] for row in rows] == [str(folder / "DOE_JANE_1950.png"), str(folder / "film.dcm")]
     written = sorted(path.name for path in (tmp_path / "maps").iterdir())
     assert written == sorted(f"film_{row['film_id']}_{row['predicted']}.png" for row in rows)
@@ -215,14 +216,14 @@ def test_an_empty_folder_or_nothing_at_all_is_refused(workspace, tmp_path):
     write_model_run(workspace)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="'empty' holds no film"):
-        predict_files(workspace, ["exp/seed_42"], [tmp_path / "empty"])
+        predict_exams(workspace, ["exp/seed_42"], [tmp_path / "empty"])
     with pytest.raises(DataError, match="No film was named"):
-        predict_files(workspace, ["exp/seed_42"], [])
+        predict_exams(workspace, ["exp/seed_42"], [])
 
 
 def test_a_map_that_fails_is_an_error_beside_the_probabilities(workspace, mixed_files, tmp_path):
     write_model_run(workspace, arch="xcit_nano_12_p16_224")  # its last layer yields tokens, not a grid
-    (row,) = predict_files(workspace, ["exp/seed_42"], mixed_files[:1], gradcam_dir=tmp_path / "maps")
+    (row,) = predict_exams(workspace, ["exp/seed_42"], mixed_files[:1], Maps(tmp_path / "maps")).rows
     assert "No map could be made" in row["error"]
     assert row["gradcam"] is None
     assert sum(row["probabilities"].values()) == pytest.approx(1)
@@ -245,6 +246,8 @@ def test_saved_results_name_no_patient_and_no_file(workspace, tmp_path):
     assert content["disclaimer"] == RESEARCH_ONLY
     assert content["film_id"] == pixel_sha256(film.pixels)[:12]
     assert content["models"][0]["split_sha256"] == "ab" * 32
+    judged = threshold_facts(prediction.backing, "film", DEFAULT_RULE, prediction.raw_probabilities)
+    assert {key: content[key] for key in ("threshold", "threshold_reason")} == judged
     for made in (saved, prediction_png(film, prediction, explanation), prediction_pdf(film, prediction, explanation)):
         for secret in (b"Doe", b"DOE", b"secret-4711", b"19991231"):
             assert secret not in made

@@ -13,17 +13,8 @@ from mammo_core.data.manifest import load_dataset
 from mammo_core.errors import ConfigError, DataError
 from mammo_core.explain.gradcam import explain
 from mammo_core.explain.layers import target_layer
-from mammo_core.explain.sanity import (
-    INPUT_STAGE,
-    StudiedFilm,
-    cascade,
-    maps_of,
-    randomisation_test,
-    rank_correlation,
-    repeatability,
-    ssim,
-    stages,
-)
+from mammo_core.explain.randomise import INPUT_STAGE, cascade, stages
+from mammo_core.explain.sanity import StudiedFilm, maps_of, randomisation_test, rank_correlation, repeatability, ssim
 from mammo_core.storage import write_table
 from mammo_core.workflows.map_records import sanity_file
 from mammo_core.workflows.sanity_check import SanityPlan, check_sanity, chosen_rows, sibling_runs

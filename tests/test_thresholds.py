@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from mammo_core.analysis.operating_points import RULES, apply_threshold, edge_words, kappas, predictive_values, threshold_of
+from mammo_core.analysis.operating_points import (
+    RULES,
+    apply_threshold,
+    edge_words,
+    kappas,
+    predictive_values,
+    rule_words,
+    threshold_of,
+)
 from mammo_core.analysis.predictions import cases_of
 from mammo_core.analysis.questions import Answers, answers_of, questions_of
 from mammo_core.analysis.thresholds import curve_of, ranking_of
@@ -128,6 +136,12 @@ def test_the_best_sum_is_youdens():
 def test_films_of_one_kind_choose_no_threshold_but_one_half_is_always_there():
     answers = Answers(np.array([0.2, 0.8]), np.array([True, True]), ("a", "b"))
     assert {rule: threshold_of(rule, answers) for rule in RULES} == dict.fromkeys(RULES) | {"fixed_50": 0.5}
+
+
+def test_only_rules_that_choose_a_threshold_name_the_films_it_was_chosen_on():
+    assert rule_words("fixed_50") == "0.5, not chosen"
+    assert rule_words("youden") == "largest sensitivity + specificity on validation films"
+    assert {rule for rule in RULES if rule_words(rule) == f"{RULES[rule]} on validation films"} == set(RULES) - {"fixed_50"}
 
 
 def test_a_threshold_gives_the_counts_and_rates_of_scikit_learn():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -242,6 +242,22 @@ def judge(backing: Backing, level: str, rule: str, probabilities: Mapping[str, f
     most_probable = max(probabilities, key=lambda name: probabilities[name])
     score = backing.question.score(probabilities)
     return Judgement(backing.question, found, point, score, most_probable, backing.scaling is not None)
+
+
+def threshold_facts(
+    backing: Backing, level: str, rule: str, raw_probabilities: Mapping[str, float], films: int = 1
+) -> dict[str, Any]:
+    """``threshold`` (``Judgement.to_json``) and ``threshold_reason``, why there is none; one of them is always ``None``.
+
+    Parameters
+    ----------
+    raw_probabilities : before any temperature
+    films : of how many films they are the mean
+    """
+    judged = judge(backing, level, rule, raw_probabilities, films)
+    if isinstance(judged, str):
+        return {"threshold": None, "threshold_reason": judged}
+    return {"threshold": judged.to_json(), "threshold_reason": None}
 
 
 def _band(band: tuple[float, float]) -> str:

@@ -57,6 +57,11 @@ class OperatingPoint:
     """Share of true positives among the positive calls in these cases, at their own prevalence."""
 
 
+def rule_words(rule: str) -> str:
+    """A rule as one chooses it for new films, with the films that the threshold comes from; the fixed one comes from none."""
+    return RULES[rule] if rule == FIXED else f"{RULES[rule]} on validation films"
+
+
 def threshold_of(rule: str, answers: Answers) -> float | None:
     """The threshold that a rule of ``RULES`` chooses on these (validation) cases; ``None`` where they have one kind only.
 

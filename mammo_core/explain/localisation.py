@@ -19,7 +19,8 @@ from scipy import ndimage
 from mammo_core.analysis.bootstrap import Statistics, Weights, replicate
 from mammo_core.analysis.estimates import estimate
 from mammo_core.analysis.formulas import Floats, ratio
-from mammo_core.data.breast import Mask, find_breast
+from mammo_core.data.breast import Mask
+from mammo_core.data.film import Film
 from mammo_core.data.preprocess import Box
 from mammo_core.errors import DataError
 from mammo_core.runs.schema import MetricValue
@@ -177,10 +178,10 @@ def _average_precision(map_: Values, lesion: Mask) -> float:
 # ---- baselines ---------------------------------------------------------------------------------------------------------------
 
 
-def breast_on_film(pixels: Values) -> tuple[Mask, bool]:
+def breast_on_film(film: Film) -> tuple[Mask, bool]:
     """The breast on the film's own pixels, (H, W), and whether it was found; else the whole film stands for it."""
-    breast = find_breast(pixels)
-    rows, columns = (np.arange(side) // breast.factor for side in pixels.shape)
+    breast = film.breast
+    rows, columns = (np.arange(side) // breast.factor for side in film.pixels.shape)
     return breast.mask[np.ix_(rows, columns)], breast.problem is None
 
 

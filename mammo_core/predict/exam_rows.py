@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from mammo_core.analysis.backing import DEFAULT_RULE, Backing, judge
+from mammo_core.analysis.backing import DEFAULT_RULE, Backing, threshold_facts
 from mammo_core.predict.exams import ExamOpinion, GroupOpinion
-
-
-def threshold_facts(
-    backing: Backing, level: str, rule: str, raw_probabilities: Mapping[str, float], films: int = 1
-) -> dict[str, Any]:
-    """``threshold`` (``Judgement.to_json``) and ``threshold_reason``, why there is none; one of them is always ``None``.
-
-    Parameters
-    ----------
-    raw_probabilities : before any temperature
-    films : of how many films they are the mean
-    """
-    judged = judge(backing, level, rule, raw_probabilities, films)
-    if isinstance(judged, str):
-        return {"threshold": None, "threshold_reason": judged}
-    return {"threshold": judged.to_json(), "threshold_reason": None}
 
 
 def exam_row(exam: ExamOpinion, rule: str = DEFAULT_RULE) -> dict[str, Any]:

@@ -270,13 +270,6 @@ def _predicted(predictor: Predictor, film: Film) -> Prediction | MammoError:
         return error
 
 
-def predict_paths(
-    predictor: Predictor, paths: Sequence[Path], progress: Callable[[int, int], None] | None = None
-) -> list[dict[str, Any]]:
-    """The document of ``predict --json``: one entry a file, in the order given, with ``error`` where one failed."""
-    return [as_row(str(path), result, predictor.runs) for path, _, result in predict_each(predictor, paths, progress)]
-
-
 def as_row(image: str, result: Prediction | MammoError, runs: Sequence[str]) -> dict[str, Any]:
     """One entry of ``predict --json``."""
     if isinstance(result, Prediction):

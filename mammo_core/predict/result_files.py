@@ -25,7 +25,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Frame, KeepInFrame, Paragraph, Spacer, Table, TableStyle
 from reportlab.platypus import Image as Picture
 
-from mammo_core.analysis.backing import DEFAULT_RULE, judge, score_text
+from mammo_core.analysis.backing import DEFAULT_RULE, judge, score_text, threshold_facts
 from mammo_core.data.film import Film
 from mammo_core.explain.rendering import OverlayStyle, Panel, png_bytes, side_by_side
 from mammo_core.predict.explaining import Explanation
@@ -55,7 +55,6 @@ def backing_words(prediction: Prediction, rule: str = DEFAULT_RULE) -> list[str]
 
 def prediction_json(prediction: Prediction, explanation: Explanation | None = None, rule: str = DEFAULT_RULE) -> bytes:
     """UTF-8 JSON with all numbers of the prediction; ``rule`` chooses the threshold, see ``operating_points.RULES``."""
-    judged = judge(prediction.backing, "film", rule, prediction.raw_probabilities)
     content: dict[str, object] = {
         "disclaimer": RESEARCH_ONLY,
         "note": score_note(prediction),
@@ -66,8 +65,7 @@ def prediction_json(prediction: Prediction, explanation: Explanation | None = No
         "probabilities": prediction.probabilities,
         "raw_probabilities": prediction.raw_probabilities,
         "scaling": prediction.backing.scaling.model_dump() if prediction.backing.scaling else None,
-        "threshold": None if isinstance(judged, str) else judged.to_json(),
-        "threshold_reason": judged if isinstance(judged, str) else None,
+        **threshold_facts(prediction.backing, "film", rule, prediction.raw_probabilities),
         "spread": prediction.spread,
         "agreement": prediction.agreement,
         "per_run": prediction.per_run,

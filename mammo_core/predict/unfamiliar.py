@@ -32,6 +32,8 @@ NEIGHBOURS = 5
 QUANTILE = 0.99
 MIN_FILMS = 8
 """Below this the largest of the validation distances says next to nothing about the next film's."""
+FAMILIARITY = {True: "unlike", False: "familiar", None: "not judged"}
+"""What the tables say of ``Unfamiliar.flagged``."""
 
 
 @dataclass(frozen=True)

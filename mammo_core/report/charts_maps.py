@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mammo_core.report.map_tables import ALL_SIZES, MEASURES, films_of_patients, groups_of, map_name, percent, two_digits
+from mammo_core.report.map_tables import ALL_SIZES, MEASURES, groups_of, map_name, percent, two_digits
 from mammo_core.report.panels import value_range
 from mammo_core.report.spec import Chart, Spec, at, by_series, category, layered, number, records, tooltip
 from mammo_core.report.theme import GOLD, NEUTRAL, PINK, SHAPES, TRAINING, VALIDATION
-from mammo_core.runs.map_checks import LocalisationRecord, Test
+from mammo_core.runs.map_checks import LocalisationRecord, Test, films_of_patients
 from mammo_core.runs.schema import MetricValue
 
 ROW, GAP = 15, 11

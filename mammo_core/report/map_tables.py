@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mammo_core.runs.map_checks import MAP, TESTS, Group, LocalisationRecord, Outcome, SanityRecord, Scores
+from mammo_core.runs.map_checks import MAP, SHORT_MAPS, TESTS, Group, LocalisationRecord, Outcome, SanityRecord, Scores
 from mammo_core.runs.schema import MetricValue
 
 MEASURES = {
@@ -34,9 +34,6 @@ KIND_TITLES = {
     "wrongly called": "Called {name}, truly something else (false positive for {name})",
 }
 """Of the films of a gallery; ``name`` is the class under which they are listed."""
-
-SHORT_MAPS = {"breast": "Whole breast", "centre": "Centre point", "gaussian": "Blur round the centre"}
-"""Names of the maps that need no model that fit a table's head."""
 
 TEST_NAMES = {"randomisation": "Randomisation", "repeatability": "Repeatability", "faithfulness": "Faithfulness"}
 TEST_QUESTIONS = {
@@ -80,15 +77,6 @@ def two_digits(metric: MetricValue | None) -> str:
     return f"{metric.value:.2f} ({metric.ci_low:.2f} to {metric.ci_high:.2f})"
 
 
-def films_of_patients(films: int, patients: int) -> str:
-    """``18 films of 9 patients``."""
-    return f"{_plural(films, 'film')} of {_plural(patients, 'patient')}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 # ---- gallery ---------------------------------------------------------------------------------------------------------------
 
 
@@ -117,7 +105,8 @@ def gallery_counts(items: Sequence[Mapping[str, Any]]) -> str:
     alarming = {item.get("image") for item in made if (item.get("map") or {}).get("alarms")}
     right, missed, called = ({item.get("image") for item in made if item.get("kind") == kind} for kind in KIND_TITLES)
     wrong = missed | called
-    told = f"{_plural(len(films), 'film')}, {len(alarming)} with an alarm: {len(right)} called rightly, {len(wrong)} wrongly."
+    shown = f"{len(films)} film{'' if len(films) == 1 else 's'}"
+    told = f"{shown}, {len(alarming)} with an alarm: {len(right)} called rightly, {len(wrong)} wrongly."
     if wrong:
         told += (
             f" Of those called wrongly, {len(missed - called)} stand under the class that they are (false negatives for it), "

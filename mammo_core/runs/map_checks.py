@@ -18,11 +18,18 @@ from mammo_core.storage import read_json_bytes
 
 MAP = "map"
 """Name of the model's own map beside those that need no model."""
+SHORT_MAPS = {"breast": "Whole breast", "centre": "Centre point", "gaussian": "Blur round the centre"}
+"""Names of the maps that need no model that fit a table's head."""
 TESTS = ("randomisation", "repeatability", "faithfulness")
 
 Outcome = Literal["passed", "failed", "not decided", "not tested"]
 Scores = dict[str, dict[str, MetricValue]]
 """Map -> measure -> mean over films."""
+
+
+def films_of_patients(films: int, patients: int) -> str:
+    """``18 films of 9 patients``."""
+    return f"{films} film{'' if films == 1 else 's'} of {patients} patient{'' if patients == 1 else 's'}"
 
 
 class _Record(BaseModel):

@@ -9,11 +9,11 @@ import pandas as pd
 
 from mammo_core.predict.exam_films import view_label
 from mammo_core.predict.model_record import REFERENCE_PREFIX
+from mammo_core.predict.unfamiliar import FAMILIARITY
 from mammo_core.settings import RESEARCH_ONLY
 
 JUDGED = ("question", "score", "threshold", "rule", "called", "threshold_reason")
 """Columns that hold a case against a threshold; the score is that before any temperature."""
-FAMILIARITY = {True: "unlike", False: "familiar", None: "not judged"}
 
 
 def model_names(asked: Sequence[str], runs: Sequence[str]) -> str:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mammo_core.analysis.backing import DEFAULT_RULE, Backing, judge, score_text
+from mammo_core.analysis.backing import DEFAULT_RULE, Backing, judge, score_text, threshold_facts
 from mammo_core.analysis.operating_points import RULES
 from mammo_core.data.film import Film
 from mammo_core.data.foreign_file import kind_of
 from mammo_core.errors import ConfigError, DataError, MammoError
 from mammo_core.explain.methods import METHOD_TITLES
 from mammo_core.predict.exam_films import GROUPINGS, SIDES, ExamFilm, Grouping
-from mammo_core.predict.exam_rows import threshold_facts
 from mammo_core.predict.exams import ExamOpinion, GroupOpinion, exam_opinions
 from mammo_core.predict.predictor import Prediction, Predictor, as_row, predict_each
 from mammo_core.predict.result_files import map_facts, prediction_png
@@ -52,20 +51,6 @@ class FilmsAnswer:
     exams: tuple[ExamOpinion, ...]
     backing: Backing
     """What the validation films say of such scores."""
-
-
-def predict_files(
-    workspace: Workspace,
-    run_ids: Sequence[str | RunDir],
-    paths: Sequence[Path],
-    gradcam_dir: Path | None = None,
-    method: str = "gradcam",
-    progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """The rows of :func:`predict_exams` for films that are grouped by their study."""
-    maps = None if gradcam_dir is None else Maps(gradcam_dir, method)
-    check_choices(method, "study")
-    return predict_exams(workspace, run_ids, paths, maps, progress=progress).rows
 
 
 def predict_exams(

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mammo_core.analysis.backing import DEFAULT_RULE
+from mammo_core.analysis.backing import DEFAULT_RULE, threshold_facts
 from mammo_core.errors import DataError, MammoError
 from mammo_core.predict.exam_films import ExamFilm, Grouping
-from mammo_core.predict.exam_rows import exam_row, threshold_facts
+from mammo_core.predict.exam_rows import exam_row
 from mammo_core.predict.exams import exam_opinions
 from mammo_core.report.privacy import without_places
 from mammo_core.settings import Workspace

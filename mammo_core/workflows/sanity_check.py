@@ -16,6 +16,7 @@ from mammo_core.errors import ConfigError, DataError, MammoError
 from mammo_core.explain import faithfulness, sanity
 from mammo_core.explain.localisation import MAP
 from mammo_core.explain.methods import METHOD_TITLES
+from mammo_core.explain.randomise import stages
 from mammo_core.explain.sanity import StudiedFilm, Tick
 from mammo_core.predict.members import Member, load_member
 from mammo_core.runs.run_dir import RunDir, experiment_runs, find_run
@@ -90,7 +91,7 @@ def check_sanity(
     dataset = dataset_of(workspace, run_dir, on)
     chosen = chosen_rows(table, max(plan.films, plan.road_films), plan.seed)
     few, many = min(plan.films, len(chosen)), min(plan.road_films, len(chosen))
-    tick = _counted(progress, len(chosen) + few * (len(sanity.stages(member.model)) + 2 + len(others)) + many)
+    tick = _counted(progress, len(chosen) + few * (len(stages(member.model)) + 2 + len(others)) + many)
     films, failures = _films(member, dataset, chosen, tick)
     if len(films) < FILM_RANGE[0]:
         raise DataError(_too_few(len(films), len(chosen), failures))

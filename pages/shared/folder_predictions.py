@@ -10,8 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from mammo_core.analysis.backing import DEFAULT_RULE
-from mammo_core.analysis.operating_points import FIXED, RULES
+from mammo_core.analysis.operating_points import RULES, rule_words
 from mammo_core.predict.exam_films import GROUPINGS
+from mammo_core.predict.unfamiliar import FAMILIARITY
 from mammo_core.runs.queue import enqueue, list_requests
 from mammo_core.runs.schema import Request
 from mammo_core.settings import Workspace
@@ -33,7 +34,6 @@ from pages.shared.glossary import explain
 from pages.shared.job_progress import OPEN_STATES, follow_job
 
 KIND = "predict"
-FAMILIARITY = {True: "unlike", False: "familiar", None: "not judged"}
 DOWNLOADS = {FILM_TABLE: ("Films, CSV", "text/csv"), EXAM_TABLE: ("Breasts and exams, CSV", "text/csv"),
              RESULTS: ("All, JSON", "application/json")}  # fmt: skip
 
@@ -49,7 +49,7 @@ def predict_folder(workspace: Workspace, model: ShelfRow) -> None:
             )
         with right:
             rule = st.selectbox(
-                "Threshold", list(RULES), index=list(RULES).index(DEFAULT_RULE), format_func=_rule_words,
+                "Threshold", list(RULES), index=list(RULES).index(DEFAULT_RULE), format_func=rule_words,
                 key="predict_folder_rule", help=explain("threshold"),
             )  # fmt: skip
         maps = st.checkbox("Also write a map for each film", key="predict_maps")
@@ -62,10 +62,6 @@ def predict_folder(workspace: Workspace, model: ShelfRow) -> None:
         st.error("There is no such folder; expected one with films on this computer. Check how it is written.")
     _progress([request for request in list_requests(workspace) if request.kind == KIND])
     _results(workspace)
-
-
-def _rule_words(rule: str) -> str:
-    return RULES[rule] if rule == FIXED else f"{RULES[rule]} on validation films"
 
 
 def _progress(requests: Sequence[Request]) -> None:
@@ -123,7 +119,7 @@ def _show(batch: Batch) -> None:
                 )  # fmt: skip
     maps = f" Their maps lie in {summary.folder.parent.name}/{summary.name}/maps." if summary.maps else ""
     if summary.rule in RULES:
-        st.caption(plain(f"Thresholds by the rule: {_rule_words(summary.rule)}. They are held against scores before scaling."))
+        st.caption(plain(f"Thresholds by the rule: {rule_words(summary.rule)}. They are held against scores before scaling."))
     st.caption(plain(f"The files name films by number and content only. Which file a number was stands here on screen.{maps}"))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from mammo_core.analysis.backing import DEFAULT_RULE, Backing, judge
-from mammo_core.analysis.operating_points import FIXED, RULES
+from mammo_core.analysis.operating_points import RULES, rule_words
 from mammo_core.data.film import Film
 from mammo_core.report.charts_prediction import probability_chart
 from pages.shared.figures import show_chart
@@ -34,7 +34,7 @@ def pick_rule(backing: Backing) -> str:
         f"Threshold for {plain(' or '.join(backing.question.positive))}",
         list(RULES),
         index=list(RULES).index(DEFAULT_RULE),
-        format_func=lambda rule: f"{RULES[rule]} on validation films" if rule != FIXED else RULES[rule],
+        format_func=rule_words,
         key="predict_rule",
         persist_state="session",
         help=explain("threshold"),

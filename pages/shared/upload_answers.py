@@ -12,6 +12,7 @@ import streamlit as st
 from mammo_core.data.film import Film, FilmFacts
 from mammo_core.data.sandbox import read_film_safely
 from mammo_core.predict.model_record import REFERENCE_PREFIX
+from mammo_core.predict.unfamiliar import FAMILIARITY
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.workflows.uploads import Upload, on_disk, told_by_name
 from pages.shared.models_in_use import LoadedModel
@@ -116,8 +117,7 @@ def answer_table(answers: Sequence[Answer], class_names: Sequence[str]) -> pd.Da
         row: dict[str, object] = {"Film": number, "File": answer.upload.shown_name}
         row |= {"Predicted": p.predicted if p else "not read"}
         row |= {f"p({name})": p.probabilities[name] if p else None for name in class_names}
-        flagged = {True: "unlike", False: "familiar", None: "not judged"}[p.unfamiliar.flagged] if p else ""
-        row |= {"SD over runs": p.spread if p else None, "Film is": flagged}
+        row |= {"SD over runs": p.spread if p else None, "Film is": FAMILIARITY[p.unfamiliar.flagged] if p else ""}
         row |= {"What to know": " ".join(p.warnings) if p else answer.error, "Film id": p.film_id if p else ""}
         rows.append(row)
     return pd.DataFrame(rows)
