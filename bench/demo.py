@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from mammo_core.analysis.metrics import evaluate_predictions
-from mammo_core.config import load_preset
 from mammo_core.data.manifest import MANIFEST_FILE, load_dataset
+from mammo_core.presets import load_preset
 from mammo_core.settings import Workspace, open_workspace
 from mammo_core.storage import write_table
 from mammo_core.terminal import ProgressBar, say

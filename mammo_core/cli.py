@@ -106,7 +106,7 @@ def train(
     run_dir: Annotated[Path | None, typer.Option(help="Start or continue this one run (the job contract).")] = None,
 ) -> None:
     """Train in the foreground: one run after another, each a complete run directory."""
-    from mammo_core.config import load_preset, parse_overrides
+    from mammo_core.presets import load_preset, parse_overrides
     from mammo_core.workflows.commands import train_dir, train_experiment
     from mammo_core.workflows.launch import LaunchPlan
 

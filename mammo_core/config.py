@@ -1,7 +1,6 @@
 """Everything that decides the outcome of a training run, checked before anything starts.
 
-A preset is a YAML file in ``configs/`` that sets some of these fields; :func:`resolve` joins preset, overrides and data into
-one :class:`TrainConfig`, which is written to the run directory before epoch 1.
+Preset, overrides and data are joined into one :class:`TrainConfig`, which is written to the run directory before epoch 1.
 """
 
 from __future__ import annotations
@@ -10,21 +9,17 @@ import dataclasses
 import difflib
 import functools
 import math
-import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from mammo_core.errors import ConfigError, CorruptRunFile
-from mammo_core.settings import PROJECT_ROOT
+from mammo_core.config_values import coerce
+from mammo_core.errors import ConfigError
 from mammo_core.storage import read_yaml
 
 SCHEMA_VERSION = 1
-PRESETS = PROJECT_ROOT / "configs"
 DEFAULT_SEEDS = (42, 43, 44)
 
 
@@ -111,7 +106,7 @@ class TrainConfig:
             close = difflib.get_close_matches(str(unknown[0]), hints, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(sorted(hints))}."
             raise ConfigError(f"Unknown setting {', '.join(map(repr, unknown))} in {source}; {hint}")
-        return cls(**{key: _coerce(key, value, hints[key], source) for key, value in raw.items()})
+        return cls(**{key: coerce(key, value, hints[key], source) for key, value in raw.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values (lists for tuples) that YAML and ``torch.load(weights_only=True)`` accept."""
@@ -187,126 +182,10 @@ def _class_checks(c: TrainConfig) -> tuple[tuple[bool, str], ...]:
     )
 
 
-def _coerce(key: str, value: Any, hint: Any, source: str) -> Any:
-    """Turn a YAML value into the field's type, or say what was expected."""
-    if key == "image_size" and isinstance(value, int) and not isinstance(value, bool):
-        value = [value, value]
-    for option in _options(hint):
-        matched, result = _match(value, option)
-        if matched:
-            return result
-    expected = " or ".join(_describe(option) for option in _options(hint))
-    raise ConfigError(f"{key} is {value!r} in {source}; expected {expected}.")
-
-
-def _options(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
-
-
-def _match(value: Any, option: Any) -> tuple[bool, Any]:
-    if typing.get_origin(option) is Literal:
-        return value in typing.get_args(option) and isinstance(value, str), value
-    if typing.get_origin(option) is tuple:
-        return _match_tuple(value, typing.get_args(option))
-    if option is types.NoneType:
-        return value is None, None
-    if option is bool:
-        return isinstance(value, bool), value
-    if option is float:
-        if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
-            try:
-                return True, float(value)
-            except ValueError:
-                return False, None
-        return isinstance(value, int | float) and not isinstance(value, bool), value if not isinstance(value, int) else float(
-            value
-        )
-    if option is int:
-        return isinstance(value, int) and not isinstance(value, bool), value
-    return isinstance(value, option), value
-
-
 @functools.cache
 def _kinds() -> dict[str, Any]:
     """The kind of each setting; worked out once, since a list of a thousand runs reads as many configurations."""
     return typing.get_type_hints(TrainConfig)
-
-
-def _match_tuple(value: Any, kinds: tuple[Any, ...]) -> tuple[bool, Any]:
-    if not isinstance(value, list | tuple):
-        return False, None
-    if kinds[-1] is Ellipsis:
-        kinds = (kinds[0],) * len(value)
-    if len(kinds) != len(value):
-        return False, None
-    matches = [_match(item, kind) for item, kind in zip(value, kinds, strict=True)]
-    return all(ok for ok, _ in matches), tuple(item for _, item in matches)
-
-
-def _describe(option: Any) -> str:
-    if typing.get_origin(option) is Literal:
-        return " or ".join(repr(choice) for choice in typing.get_args(option))
-    if typing.get_origin(option) is tuple:
-        kinds = typing.get_args(option)
-        return f"a list of {_describe(kinds[0])}" if kinds[-1] is Ellipsis else f"{len(kinds)} times {_describe(kinds[0])}"
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}[option]
-
-
-# ---- presets ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Preset:
-    """One YAML file of ``configs/``: settings, and the words that introduce it on the Train page."""
-
-    name: str
-    title: str
-    summary: str
-    settings: Mapping[str, Any]
-
-
-def load_preset(path: str | Path) -> Preset:
-    """Read a preset by path, or by name from ``configs/``.
-
-    ``title`` and ``summary`` are for the reader; every other key is a setting of :class:`TrainConfig` and is checked here.
-
-    Raises
-    ------
-    ConfigError
-        No such file, no YAML mapping, an unknown key or a wrong value; the text names the file and the key.
-    """
-    file = Path(path)
-    if not file.is_file() and file.parent == Path(".") and file.suffix in ("", ".yaml"):
-        file = PRESETS / f"{file.stem}.yaml"
-    try:
-        raw = read_yaml(file)
-    except FileNotFoundError as error:
-        known = ", ".join(preset.stem for preset in sorted(PRESETS.glob("*.yaml")))
-        raise ConfigError(f"There is no preset {str(path)!r}; expected a YAML file or one of {known}.") from error
-    except CorruptRunFile as error:
-        raise ConfigError(str(error)) from error
-    title, summary = str(raw.pop("title", file.stem)), str(raw.pop("summary", ""))
-    TrainConfig.from_dict(raw, source=file.name)
-    return Preset(file.stem, title, summary, raw)
-
-
-def list_presets() -> list[Preset]:
-    """All presets of ``configs/``, by file name."""
-    return [load_preset(path) for path in sorted(PRESETS.glob("*.yaml"))]
-
-
-def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read ``key=value`` pairs of the command line; the value is YAML (``lr=1e-4``, ``image_size=[512,256]``)."""
-    overrides: dict[str, Any] = {}
-    for pair in pairs:
-        key, sign, text = pair.partition("=")
-        if not sign or not key.strip():
-            raise ConfigError(f"--set {pair!r} has no '='; expected key=value, for example --set epochs=10.")
-        try:
-            overrides[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {pair!r} has a value that is not readable; expected a number, word or [list].") from error
-    return overrides
 
 
 def load_config(path: Path) -> TrainConfig:

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from mammo_core.config import Preset, list_presets
 from mammo_core.data.manifest import Dataset, list_datasets
 from mammo_core.data.splits import list_splits
 from mammo_core.errors import ConfigError, MammoError
+from mammo_core.presets import Preset, list_presets
 from mammo_core.runs.listing import list_cards
 from mammo_core.workflows.launch import LaunchPlan, launch
 from mammo_core.workflows.launch_preview import parse_seeds, preview_launch

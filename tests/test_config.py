@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mammo_core.config import TrainConfig, list_presets, load_config, load_preset, parse_overrides
+from mammo_core.config import TrainConfig, load_config
 from mammo_core.errors import ConfigError
+from mammo_core.presets import list_presets, load_preset, parse_overrides
 from mammo_core.storage import write_yaml
 
 

@@ -12,8 +12,9 @@ from PIL import Image
 
 from make_runs import DENSITY, LESION, write_experiment, write_run
 from mammo_core.analysis.variance import describe, finished_runs, metric_spread, summarise_experiment
-from mammo_core.config import TrainConfig, load_preset
+from mammo_core.config import TrainConfig
 from mammo_core.errors import ConfigError, MammoError
+from mammo_core.presets import load_preset
 from mammo_core.report.figures import FigureSize
 from mammo_core.report.pack_figures import short_names
 from mammo_core.report.pack_tables import class_tables, judged_alike

@@ -19,12 +19,13 @@ from mammo_core.analysis.compare import compare
 from mammo_core.analysis.intensity_baseline import intensity_baseline, intensity_features
 from mammo_core.analysis.metrics import evaluate_predictions
 from mammo_core.analysis.predictions import ensemble_predictions
-from mammo_core.config import DEFAULT_SEEDS, load_preset
+from mammo_core.config import DEFAULT_SEEDS
 from mammo_core.data.adapters import ImportChoices, understand
 from mammo_core.data.manifest import load_dataset
 from mammo_core.data.phantom import write_phantoms
 from mammo_core.data.splits import SplitPlan, load_split, save_split, split_dataset
 from mammo_core.errors import MammoError
+from mammo_core.presets import load_preset
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
 

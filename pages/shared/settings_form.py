@@ -9,8 +9,9 @@ from typing import Any
 
 import streamlit as st
 
-from mammo_core.config import Preset, TrainConfig
+from mammo_core.config import TrainConfig
 from mammo_core.errors import ConfigError
+from mammo_core.presets import Preset
 from pages.shared.frame import plain
 
 ARCHITECTURES = (

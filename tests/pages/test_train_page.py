@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from mammo_core.config import load_preset
 from mammo_core.data.manifest import Dataset
 from mammo_core.data.splits import SplitPlan, save_split, split_dataset
+from mammo_core.presets import load_preset
 from mammo_core.runs.queue import list_requests
 from mammo_core.runs.run_dir import list_runs
 from mammo_core.settings import Workspace

@@ -209,8 +209,11 @@ class FileIndex:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._by_stem: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+        self._by_path: dict[tuple[str, ...], list[str]] = {}
+        """More than one file where paths differ in capitals only."""
         for name in names:
             parts = _parts(name)
+            self._by_path.setdefault(parts, []).append(name)
             self._by_stem[_stem(parts[-1])].append((parts, name))
 
     def find(self, cell: str) -> list[str]:
@@ -222,14 +225,15 @@ class FileIndex:
         wanted = _parts(cell)
         if not wanted:
             return []
+        exact = self._by_path.get(wanted, [])
+        if len(exact) == 1:
+            return list(exact)
         candidates = self._by_stem.get(_stem(wanted[-1])) or self._by_stem.get(re.sub(r"\.0$", "", wanted[-1])) or []
         fitting = [(parts, name) for parts, name in candidates if _folders_agree(parts, wanted)]
         same_suffix = [(parts, name) for parts, name in fitting if parts[-1] == wanted[-1]]
         fitting = same_suffix or fitting
         depth = max((min(len(parts), len(wanted)) for parts, _ in fitting), default=0)
-        best = [name for parts, name in fitting if min(len(parts), len(wanted)) == depth]
-        exact = [name for parts, name in fitting if parts == wanted]
-        return exact if len(exact) == 1 else best
+        return [name for parts, name in fitting if min(len(parts), len(wanted)) == depth]
 
 
 def _parts(text: str) -> tuple[str, ...]:
