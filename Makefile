@@ -28,6 +28,7 @@ bench: $(VENV)/.dev
 	$(RUN) -m bench.pages
 	$(RUN) -m bench.analysis
 	$(RUN) -m bench.viewer
+	$(RUN) -m bench.data
 	$(RUN) -m bench.predict
 	$(RUN) -m bench.unfamiliar
 

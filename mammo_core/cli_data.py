@@ -29,9 +29,10 @@ def audit(
 ) -> None:
     """What a data set holds, which films look identical, and whether the file alone tells the class.
 
-    Writes audit.json and audit.md beside the manifest. The first audit reads films that the import did not keep a preview of.
+    Writes audit.json, audit.md and figures beside the manifest. The first audit reads films of which the import kept no preview.
     """
     from mammo_core.workflows.audit import MARKDOWN_FILE, audit_dataset
+    from mammo_core.workflows.audit_figures import FIGURES_FOLDER
 
     workspace = open_home()
     content = audit_dataset(workspace, dataset, near_duplicates, ProgressBar("Audit"))
@@ -40,7 +41,8 @@ def audit(
         return
     for finding in content["findings"]:
         say(f"{finding['severity']}: {finding['sentence']}")
-    say(f"All tables: {MARKDOWN_FILE} in the folder of the data set.")
+    figures = f", {len(content['figures'])} figures: {FIGURES_FOLDER}" if content["figures"] else ""
+    say(f"All tables: {MARKDOWN_FILE}{figures}, in the folder datasets/{dataset} of the workspace.")
 
 
 Films = Annotated[list[str], typer.Argument(help="Image ids.")]

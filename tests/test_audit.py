@@ -1,6 +1,7 @@
 """The audit of a small hospital with everything wrong that an audit should find."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from mammo_core.data.audit_findings import findings_of, warnings_of
 from mammo_core.data.exclusions import exclude, films_in_use, read_exclusions, take_back
 from mammo_core.data.film_facts import read_facts
 from mammo_core.data.flagged import audit_now, flagged_pairs
-from mammo_core.data.manifest import load_dataset
+from mammo_core.data.manifest import Dataset, load_dataset
 from mammo_core.data.near_pairs import decide, read_near, same_pairs
 from mammo_core.data.splits import SplitPlan, check_against, check_trainable, save_split, split_dataset
 from mammo_core.errors import DataError, SplitError
@@ -21,6 +22,7 @@ from mammo_core.report.charts_audit import composition_chart, shortcut_chart
 from mammo_core.settings import open_workspace
 from mammo_core.storage import write_json
 from mammo_core.workflows.audit import audit_dataset
+from mammo_core.workflows.audit_figures import figures_of, write_audit_figures
 from mammo_core.workflows.ingest import import_dataset, thumbnail_path
 from test_duplicates import film
 
@@ -106,6 +108,42 @@ def test_what_is_written_holds_no_name_and_no_path(hospital):
         text = (dataset.directory / name).read_text()
         for secret in ("woman", "other 1", "mirrored", "smaller", str(dataset.root), str(workspace.home)):
             assert secret not in text, (name, secret)
+
+
+def test_figures_lie_beside_the_audit_as_picture_and_drawing(hospital):
+    _, dataset, audit = hospital
+    stems = {"classes", "class_by_center", "class_by_vendor", "class_by_year", "image_sizes", "file_kinds", "bits", "shortcut"}
+    assert {Path(name).stem for name in audit["figures"]} == stems  # nothing says view, side or device
+    assert {Path(name).suffix for name in audit["figures"]} == {".png", ".svg"}
+    assert {f"audit_figures/{path.name}" for path in (dataset.directory / "audit_figures").iterdir()} == set(audit["figures"])
+    with Image.open(dataset.directory / "audit_figures" / "class_by_center.png") as picture:
+        assert abs(picture.width - 85 / 25.4 * 300) < 1
+        assert "28 films of 27 patients" in str(picture.info)
+    drawing = (dataset.directory / "audit_figures" / "class_by_vendor.svg").read_text()
+    assert "Share of class B by vendor: from 0% (Old) to 100% (New)." in drawing
+    assert "![Class by center](audit_figures/class_by_center.png)" in (dataset.directory / "audit.md").read_text()
+
+
+def test_figures_that_no_longer_apply_go_away(hospital):
+    _, dataset, audit = hospital
+    copy = Dataset(dataset.directory.with_name("copy"), dataset.record)
+    copy.directory.mkdir()
+    (copy.directory / "audit_figures").mkdir()
+    for name in ("class_by_model.png", "mine.txt"):
+        (copy.directory / "audit_figures" / name).touch()
+    names = write_audit_figures(copy, {"class_by_view": {"A": {"unknown": 3}}, "shortcut": {"tested": False}})
+    assert names == []
+    assert [path.name for path in (copy.directory / "audit_figures").iterdir()] == ["mine.txt"]
+
+
+def test_values_that_a_chart_cannot_show_are_counted_together():
+    counts = {"A": {str(year): 2 for year in range(2000, 2016)}, "B": {str(year): 1 for year in range(2000, 2016)}}
+    rows = composition_chart(counts, "Year", ["A", "B"]).to_dict()["data"]["values"]
+    assert sum(row["films"] for row in rows) == 48
+    assert {row["films"] for row in rows if row["value"] == "4 others"} == {8, 4}
+    sizes = figures_of({"films": 50, "sizes": [{"height": 9, "width": 8, "films": 30}], "size_kinds": 2}, ("A",))
+    shown = sizes["image_sizes"](300).to_dict()["data"]["values"]
+    assert {row["value"]: row["films"] for row in shown} == {"9 x 8": 30, "others": 20}
 
 
 def test_a_split_keeps_confirmed_copies_together_and_says_so(hospital):

@@ -43,9 +43,9 @@ def test_what_the_files_know_is_filled_in_with_its_source(study):
     told = answers(study)
     facts = study[0]
     assert "left out" not in told["Data sources and counts"]
-    assert "3 (no label); unreadable films: 4; films in no partition: 5" in told["Films left out, and why"]
+    assert "3 (no label); unreadable films: 4. " in told["Films left out, and why"]
     assert "by patient, seed 0, shares 70/15/15" in told["How data were partitioned, and at which level"]
-    assert "patients shared between partitions: 0" in told["Separation of the partitions"]
+    assert "Between partitions: patients shared: 0;" in told["Separation of the partitions"]
     assert "1 80 films of 40 patients" in told["Centres in each partition"]
     assert "Preprocessing version 7" in told["Preprocessing of films"]
     assert "3,412,344 parameters" in told["Model and its first weights"]

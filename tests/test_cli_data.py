@@ -46,6 +46,9 @@ def test_tables_and_shortcut_need_no_film(dataset):
     assert "near_duplicates" not in audit
     assert any("Nobody has searched" in item["sentence"] for item in audit["findings"])
     assert (dataset.directory / "audit.md").read_text().startswith("# Audit of the data set demo")
+    assert all((dataset.directory / name).stat().st_size for name in audit["figures"])
+    told = CliRunner().invoke(app, ["audit", "demo", "--tables-only"]).output
+    assert f"{len(audit['figures'])} figures: audit_figures, in the folder datasets/demo of the workspace" in told
 
 
 def test_films_are_excluded_and_taken_back(dataset):

@@ -152,6 +152,55 @@ def test_a_download_that_stopped_goes_on_where_it_was(server, tmp_path):
     assert leftovers(tmp_path) == {"set"}
 
 
+def test_progress_grows_to_the_whole_and_goes_on_after_an_interruption(server, tmp_path):
+    def downloaded() -> list[tuple[int, int]]:
+        return [(done, total) for done, total, message in told if message == "Downloading set, MB"]
+
+    told: list[tuple[int, int, str]] = []
+    download = download_of(server, zip_of({**CONTENT, "set/images/2.jpeg": bytes(range(256)) * 16_000}))
+    whole = len(server.content) // 2**20
+    server.stops_after = 3 * 2**20 + 5
+    with pytest.raises(DataError, match="stopped after 3.0 MB"):
+        fetch_download(download, tmp_path, lambda *call: told.append(call))
+    first = downloaded()
+    assert [done for done, _ in first][-1] == 3
+    told.clear()
+    server.stops_after = None
+    fetch_download(download, tmp_path, lambda *call: told.append(call))
+    second = downloaded()
+    assert second[0][0] >= 3, "what was kept counts from the start"
+    assert second[-1] == (whole, whole)
+    for steps in (first, second):
+        assert {total for _, total in steps} == {whole}
+        assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+
+
+def test_a_download_in_pieces_that_is_not_what_was_published_is_refused(server, tmp_path):
+    download = download_of(server, zip_of(CONTENT))
+    server.stops_after = 1_500_000
+    with pytest.raises(DataError, match="stopped"):
+        fetch_download(download, tmp_path)
+    part = tmp_path / ".set.zip.part"
+    part.write_bytes(b"x" + part.read_bytes()[1:])  # damaged on disk
+    server.stops_after = None
+    with pytest.raises(DataError, match="its MD5 differs, so it was deleted"):
+        fetch_download(download, tmp_path)
+    assert leftovers(tmp_path) == set()
+    assert unpacked(fetch_download(download, tmp_path)).items() >= CONTENT.items()  # and the next attempt starts anew
+    assert server.ranges[-1] is None
+
+
+def test_an_archive_that_lies_there_already_is_checked_before_it_is_used(server, tmp_path):
+    download = download_of(server, zip_of(CONTENT))
+    (tmp_path / "set.zip").write_bytes(server.content[:-10])
+    assert unpacked(fetch_download(download, tmp_path)).items() >= CONTENT.items()
+    assert server.ranges == [None], "a damaged one is fetched again"
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "set.zip").write_bytes(server.content)
+    assert unpacked(fetch_download(download, tmp_path / "again")).items() >= CONTENT.items()
+    assert server.ranges == [None], "a whole one is not"
+
+
 def test_a_user_who_stops_the_work_keeps_what_was_downloaded(server, tmp_path):
     class Stop(Exception):
         pass

@@ -21,6 +21,7 @@ from mammo_core.errors import DataError
 from mammo_core.settings import open_workspace
 from mammo_core.storage import lock_of
 from mammo_core.workflows.ingest import import_dataset, thumbnail_path
+from mammo_core.workflows.ingest_record import label_lines
 
 SECRETS = ("Miller", "Anna", "secret-4711", "4711", "19610312", "1961-03-12", "Kurz", "meier_anna", "20161004", "1.2.3.4711")
 
@@ -275,3 +276,22 @@ def test_an_imported_data_set_can_be_split_at_once(workspace, tmp_path):
     assert split.record.dataset == "demo"
     unchecked = make_split(dataset.manifest(), dataset.class_names, SplitPlan(), ordinal=True)
     assert "duplicates not checked" in unchecked.record.proof_text
+
+
+def test_the_record_says_what_became_of_each_stored_label(tmp_path):
+    labels = ["benign", "MALIGNANT", "Benign", "malignant", "unknown", ""]
+    rows = [{"file": f"{number}.png", "patient": f"woman {number}", "pathology": label} for number, label in enumerate(labels)]
+    rows.append({"file": "0.png", "patient": "woman 0", "pathology": "malignant"})  # a second lesion, which is worse
+    for number in range(len(labels)):
+        write_png(tmp_path / "films" / f"{number}.png", number)
+    write_csv(tmp_path / "films" / "films.csv", rows)
+    choices = ImportChoices(task="lesion")
+    dataset = import_dataset(open_workspace(tmp_path / "runs"), understand(tmp_path / "films", choices), "films")
+    assert [(line.word, line.class_name, line.films) for line in label_lines(dataset.record)] == [
+        ("Benign", "Benign", 1),
+        ("benign", "Benign", 0),
+        ("MALIGNANT", "Malignant", 1),
+        ("malignant", "Malignant", 2),
+        ("unknown", "", 1),
+    ]
+    assert sum(line.films or 0 for line in label_lines(dataset.record) if line.class_name) == dataset.record.counts.films

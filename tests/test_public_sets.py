@@ -358,6 +358,8 @@ def test_inbreast_counts_with_one_blank_density(tmp_path):
     assert lesion.label_map == {
         "1": "Normal", "2": "Benign", "3": "Benign", "4a": None, "4b": None, "4c": None, "5": "Malignant", "6": "Malignant"
     }  # fmt: skip
+    assert all(lesion.word_counts[word] == birads.count(word) for word in ("1", "4b", "6"))
+    assert sum(films for word, films in lesion.word_counts.items() if lesion.label_map[word]) == len(lesion.rows)
     own = plan_of(listing, task="lesion", label_map={"4c": "Malignant"})
     assert own.class_counts["Malignant"] == lesion.class_counts["Malignant"] + birads.count("4c")
 

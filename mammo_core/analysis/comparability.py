@@ -22,8 +22,15 @@ def group_warnings(groups: Sequence[Group]) -> list[str]:
             continue
         if len(group.members) < FEW_SEEDS:
             warnings.append(f"{group.name}: {len(group.members)} run(s), descriptive only; {FEW_SEEDS} or more judge the spread.")
-        warnings += [*_best_epoch_warning(group), *_mixture_warnings(group)]
+        warnings += [*_leak_warnings(group), *_best_epoch_warning(group), *_mixture_warnings(group)]
     return warnings
+
+
+def _leak_warnings(group: Group) -> list[str]:
+    """Why a leaking split was trained on, in the words of whoever did it."""
+    reasons = (member.finished.run.split_info().get("override_reason") for member in group.members)
+    told = dict.fromkeys(" ".join(str(reason).split()) for reason in reasons if reason)
+    return [f"{group.name}: its split leaks and was used for this reason: {reason.rstrip('.')}." for reason in told]
 
 
 def _best_epoch_warning(group: Group) -> list[str]:

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mammo_core.data.dicom import DECODERS, version_of
+from mammo_core.data.foreign_file import without_name
 from mammo_core.data.preprocess import PREPROCESSING_VERSION, PreparedFilm, check_canvas
 from mammo_core.data.sandbox import DecodePool, Job
 from mammo_core.errors import FilmUnreadable
@@ -216,7 +217,7 @@ class PreparedIndex:
     keys: dict[str, str] = field(default_factory=dict)
     """Image id to key; images that could not be read are missing."""
     failures: list[tuple[str, str]] = field(default_factory=list)
-    """Image id and the sentence that says why it could not be read, in the order of the images."""
+    """Image id and the sentence that says why it could not be read, in the order of the images. It does not name the file."""
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Image id to what was odd about it; images without warning are missing."""
 
@@ -252,7 +253,7 @@ def prepare_all(
     try:
         with DecodePool(workers) as pool:
             for job, result in pool.map(work.jobs()):
-                work.take(job.tag, result)
+                work.take(job, result)
     finally:
         cache.flush()
     return work.index()
@@ -278,7 +279,7 @@ class _Preparation:
             try:
                 key = self._keys[image_id] = self._cache.key(path, self._canvas)
             except FilmUnreadable as error:
-                self._no_key[image_id] = str(error)
+                self._no_key[image_id] = without_name(error, path.as_posix())
                 self._count()
                 continue
             if key in asked or self._cache.has(key):
@@ -287,12 +288,12 @@ class _Preparation:
                 asked.add(key)
                 yield Job("prepare", path, self._canvas, tag=key)
 
-    def take(self, key: str, result: object) -> None:
+    def take(self, job: Job, result: object) -> None:
         """Keep what became of one job."""
         if isinstance(result, PreparedFilm):
-            self._cache.put(key, result)
+            self._cache.put(job.tag, result)
         else:
-            self._unreadable[key] = str(result)
+            self._unreadable[job.tag] = without_name(result, job.path.as_posix())
         self._count()
         if self._done % FLUSH_EVERY == 0:
             self._cache.flush()

@@ -74,7 +74,7 @@ def read_dicom(path: Path) -> Film:
             _refuse_sizes(dataset)
             syntax = _transfer_syntax(dataset, notes)
             with _named_photometric(dataset):
-                pixels, decoder = _decode(dataset, syntax)
+                pixels, decoder = _decode(dataset, syntax, notes)
             display = _show(pixels, dataset, notes)
             tags.warn_about_tags(dataset, notes)
             facts = _facts(dataset, display, (decoder, syntax), notes)
@@ -171,10 +171,10 @@ def _named_photometric(dataset: Dataset) -> Iterator[None]:
     del dataset.PhotometricInterpretation
 
 
-def _decode(dataset: Dataset, syntax: UID) -> tuple[npt.NDArray[Any], str]:
+def _decode(dataset: Dataset, syntax: UID, notes: Notes) -> tuple[npt.NDArray[Any], str]:
     """Decoded pixels, (H, W) or (H, W, 3), and the decoder's name with versions."""
     if syntax in PLAIN:
-        return _uncompressed(dataset), f"pydicom {pydicom.__version__}"
+        return _uncompressed(dataset, notes), f"pydicom {pydicom.__version__}"
     _refuse_codestream(dataset)
     try:
         available = get_decoder(syntax).available_plugins
@@ -188,13 +188,35 @@ def _decode(dataset: Dataset, syntax: UID) -> tuple[npt.NDArray[Any], str]:
     raise Refusal(f"no decoder here reads its transfer syntax {syntax.name} ({tried}), or the file is damaged. {NO_DECODER_HELP}")
 
 
-def _uncompressed(dataset: Dataset) -> npt.NDArray[Any]:
+def _uncompressed(dataset: Dataset, notes: Notes) -> npt.NDArray[Any]:
     samples, bits = _whole(dataset, "SamplesPerPixel", 1), _whole(dataset, "BitsAllocated")
     if tags.text_of(dataset, "PhotometricInterpretation") != "YBR_FULL_422":  # which stores fewer bytes than it has samples
         expected = _whole(dataset, "Rows") * _whole(dataset, "Columns") * samples * bits // 8
         if len(dataset.PixelData) < expected:
             raise Refusal(f"the file is cut short: {len(dataset.PixelData)} of {expected} pixel bytes are there. Copy it again.")
-    return pixel_array(dataset)
+    shifted = _shifted_down(dataset, bits)
+    if shifted is None:
+        return pixel_array(dataset)
+    notes.steps.append("The stored values lay in the upper bits, as the High Bit says, and were shifted down.")
+    return shifted
+
+
+def _shifted_down(dataset: Dataset, allocated: int) -> npt.NDArray[Any] | None:
+    """Values that an old file keeps in the upper bits of each word (PS3.5 D), where pydicom takes the lower ones; else ``None``.
+
+    A High Bit is believed only if the values bear it out, since some writers state it wrongly.
+    """
+    high, stored = _whole(dataset, "HighBit"), _whole(dataset, "BitsStored")
+    below = high + 1 - stored
+    if not (below > 0 and stored and high < allocated):
+        return None
+    dataset.BitsStored = high + 1
+    try:
+        values = pixel_array(dataset)
+    finally:
+        dataset.BitsStored = stored
+    lie_above = not (values & (2**below - 1)).any() and bool(((values >> stored) % 2**below).any())
+    return values >> below if lie_above else None
 
 
 def _versions(decoder: str) -> str:

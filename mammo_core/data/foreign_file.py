@@ -11,7 +11,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
@@ -129,3 +129,18 @@ def refuse_by_header(image: Image.Image, budget: int, one: str) -> None:
     count = getattr(image, "n_frames", 1)
     if count > 1:
         raise Refusal(f"it holds {count} pictures, and one {one} a file is expected. Save the {one} alone.")
+
+
+def without_name(reason: object, name: str, shown: str = "The film") -> str:
+    """What was said of a file, without its name or path, which can hold a patient's name or a date.
+
+    Parameters
+    ----------
+    name : the path that may stand in the text, relative or absolute, with ``/``
+    shown : what stands there instead
+    """
+    path, text = PurePosixPath(name), str(reason)
+    for part in (name, path.name, path.stem):
+        if len(part) > 2 or part == path.name:
+            text = text.replace(part, shown)
+    return text

@@ -82,6 +82,8 @@ class DatasetRecord(BaseModel):
     label_words: str = ""
     label_map: dict[str, str | None] = Field(default_factory=dict)
     """Word of the source -> class, or null where its films are left out."""
+    word_counts: dict[str, int] = Field(default_factory=dict)
+    """Word of the source -> films that got their class by it, unreadable ones too; rows, where its films are left out."""
     origins: dict[str, str] = Field(default_factory=dict)
     """Patient, side, view, label ... -> where its values came from. For known sets only: what looks like column names could be
     the first row of a table without any."""

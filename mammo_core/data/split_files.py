@@ -168,11 +168,36 @@ def check_table(table: pd.DataFrame, what: str = TABLE_FILE) -> None:
         )
 
 
+def leaks_in(split: Split) -> list[str]:
+    """What stands in more than one part, in words; empty where nothing does.
+
+    The shared patients and groups are counted again in the table, so that a hand-edited one does not pass on an old proof.
+    """
+    place, proof = places(split.table), split.record.proof
+    shared = {
+        column: int((place.groupby(split.table[column]).nunique() > 1).sum()) for column in ("patient_id", "group_id")
+    }  # fmt: skip
+    patients = max(proof.patients_shared, shared["patient_id"])
+    groups = max(proof.groups_shared, shared["group_id"])
+    found = []
+    if patients:
+        found.append(f"{patients} of {split.table['patient_id'].nunique()} patients")
+    if groups > patients:
+        found.append(f"{groups} groups of films that belong together")
+    if proof.duplicates_shared:
+        found.append(f"{proof.duplicates_shared} sets of identical films")
+    if proof.near_duplicates_shared:
+        found.append(f"{proof.near_duplicates_shared} pairs of nearly identical films")
+    if proof.exams_shared and not found:
+        found.append(f"{proof.exams_shared} exams")
+    return found
+
+
 def check_trainable(split: Split, override_reason: str | None = None) -> None:
     """Refuse a split in which patients, groups or identical films stand in two places, unless someone answers for it.
 
-    The shared patients and groups are counted again in the table, so that a hand-edited one does not pass on an old proof.
-    What the audit of the data set found later counts where :func:`mammo_core.data.splits.check_against` is asked.
+    See :func:`leaks_in`. What is known about the data set today counts where
+    :func:`mammo_core.data.splits.check_against` is asked.
 
     Raises
     ------
@@ -181,38 +206,19 @@ def check_trainable(split: Split, override_reason: str | None = None) -> None:
     """
     if (override_reason or "").strip() or (split.record.override_reason or "").strip():
         return
-    place = places(split.table)
-    shared = {
-        f"of {{}} {what}": int((place.groupby(split.table[column]).nunique() > 1).sum())
-        for column, what in (("patient_id", "patients"), ("group_id", "groups of films that belong together"))
-    }
-    patients = max(split.record.proof.patients_shared, shared["of {} patients"])
-    groups = max(split.record.proof.groups_shared, shared["of {} groups of films that belong together"])
-    duplicates, near = split.record.proof.duplicates_shared, split.record.proof.near_duplicates_shared
-    if not (patients or groups or duplicates or near or split.record.proof.exams_shared):
-        return
-    found = []
-    if patients:
-        found.append(f"{patients} of {split.table['patient_id'].nunique()} patients")
-    if groups > patients:
-        found.append(f"{groups} groups of films that belong together")
-    if duplicates:
-        found.append(f"{duplicates} sets of identical films")
-    if near:
-        found.append(f"{near} pairs of nearly identical films")
-    if not found:
-        found.append(f"{split.record.proof.exams_shared} exams")
-    raise SplitError(
-        f"This split leaks: {' and '.join(found)} stand in more than one part, so a test on it would be too good. "
-        "Make a split that keeps patients together, or give a reason to use this one all the same."
-    )
+    found = leaks_in(split)
+    if found:
+        raise SplitError(
+            f"This split leaks: {' and '.join(found)} stand in more than one part, so a test on it would be too good. "
+            "Make a split that keeps patients together, or give a reason to use this one all the same."
+        )
 
 
 # ---- splits of the workspace ---------------------------------------------------------------------------------------------------
 
 
 def save_split(workspace: Workspace, name: str, split: Split, override_reason: str | None = None) -> Split:
-    """Save a split under a new name.
+    """Save a split under a new name; ``override_reason`` is kept where the split leaks.
 
     Raises
     ------
@@ -231,7 +237,7 @@ def save_split(workspace: Workspace, name: str, split: Split, override_reason: s
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
         try:
-            reason = (override_reason or "").strip() or split.record.override_reason
+            reason = ((override_reason or "").strip() or split.record.override_reason) if leaks_in(split) else None
             named = split.record.model_copy(update={"name": name, "override_reason": reason})
             record = write_split(building, Split(split.table, named))
             os.replace(building, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from mammo_core.settings import RESEARCH_ONLY
@@ -39,6 +40,9 @@ def audit_markdown(audit: Mapping[str, Any]) -> str:
         for item in audit["unreadable"]:
             reasons[item["reason"]] = reasons.get(item["reason"], 0) + 1
         parts += ["## Unreadable films", _table(("reason", "films"), list(reasons.items()))]
+    if pictures := [name for name in audit.get("figures") or [] if name.endswith(".png")]:
+        titles = (PurePosixPath(name).stem.replace("_", " ").capitalize() for name in pictures)
+        parts += ["## Figures", *(f"![{title}]({name})" for title, name in zip(titles, pictures, strict=True))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -50,14 +50,46 @@ def shortcut_chart(test: Mapping[str, Any], width: int = 420) -> Chart:
     return Chart(layered(parts, width, ROW_HEIGHT * len(data), description=finding))
 
 
+def count_chart(counts: Mapping[str, int], what: str, width: int = 420) -> Chart:
+    """Films with each value (class, image size), one bar a value, the first :data:`MAX_ROWS` of them.
+
+    Parameters
+    ----------
+    counts : value -> films, in the order to be shown
+    what : what the values are: ``Class``
+    """
+    shown = list(counts.items())[:MAX_ROWS]
+    rest = sum(counts.values()) - sum(films for _, films in shown)
+    data = [{"value": value, "films": films} for value, films in [*shown, *([("others", rest)] if rest else [])]]
+    spec: Spec = {
+        "data": records(data),
+        "width": width,
+        "height": ROW_HEIGHT * max(1, len(data)),
+        "mark": {"type": "bar", "height": {"band": 0.7}, "color": TRAINING},
+        "encoding": {
+            "x": number("films", title="Films", axis={"tickMinStep": 1}),
+            "y": category(
+                "value",
+                sort=[row["value"] for row in data],
+                title=None,
+                axis={"minExtent": 0, "maxExtent": 240, "labelLimit": 230, "ticks": False},
+            ),
+            "tooltip": tooltip(("value", what, ""), ("films", "Films", "d")),
+        },
+        "description": f"Films by {what.lower()}: " + ", ".join(f"{row['value']} {row['films']}" for row in data) + ".",
+    }
+    return Chart(spec)
+
+
 def composition_chart(counts: Mapping[str, Mapping[str, int]], title: str, class_names: Sequence[str], width: int = 420) -> Chart:
     """Share of each class among the films with each value (centre, vendor, year), one bar a value.
 
     Parameters
     ----------
-    counts : class -> value -> films
+    counts : class -> value -> films; values beyond the first :data:`MAX_ROWS` are joined
     """
-    values = list(dict.fromkeys(value for row in counts.values() for value in row))[:MAX_ROWS]
+    counts = _with_others(counts)
+    values = list(dict.fromkeys(value for row in counts.values() for value in row))
     data: list[dict[str, Any]] = [
         {"value": value, "class": name, "films": counts.get(name, {}).get(value, 0), "order": place}
         for value in values
@@ -89,6 +121,18 @@ def composition_chart(counts: Mapping[str, Mapping[str, int]], title: str, class
         "description": _composition_finding(counts, title, class_names, totals),
     }
     return Chart(spec)
+
+
+def _with_others(counts: Mapping[str, Mapping[str, int]]) -> Mapping[str, Mapping[str, int]]:
+    """The same films with few enough values: those that would not be shown are counted together."""
+    values = list(dict.fromkeys(value for row in counts.values() for value in row))
+    shown, rest = values[:MAX_ROWS], values[MAX_ROWS:]
+    if not rest:
+        return counts
+    return {
+        name: {value: row.get(value, 0) for value in shown} | {f"{len(rest)} others": sum(row.get(value, 0) for value in rest)}
+        for name, row in counts.items()
+    }
 
 
 def _composition_finding(

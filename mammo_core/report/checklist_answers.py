@@ -7,6 +7,7 @@ from typing import Any
 
 from mammo_core.analysis.variance import split_hash
 from mammo_core.report.run_facts import NOT_RECORDED, RunFacts
+from mammo_core.report.split_words import left_out_words, override_words, patient_words, shared_words, warning_words
 
 Study = Sequence[RunFacts]
 
@@ -67,7 +68,7 @@ def _left_out(facts: RunFacts) -> str:
     unreadable = dataset.get("unreadable", NOT_RECORDED) if dataset else NOT_RECORDED
     in_training = getattr(facts.summary, "left_out", None)
     return (
-        f"At import: {at_import}; unreadable films: {unreadable}; films in no partition: "
+        f"At import: {at_import}; unreadable films: {unreadable}. {left_out_words(facts.split)} Films in no partition: "
         f"{proof.get('films_unplaced', NOT_RECORDED)}; films that could not be prepared for training: "
         f"{NOT_RECORDED if in_training is None else in_training}."
     )
@@ -136,9 +137,11 @@ def _partition(facts: RunFacts) -> str:
         told += f"; centres held out as test: {', '.join(map(str, split['holdout']))}"
     if split.get("folds"):
         told += f"; {split['folds']} folds"
-    if split.get("override_reason"):
-        told += f"; the split leaks and was used for this reason: {split['override_reason']}"
-    return f"{told}."
+    if split.get("scheme") == "date":
+        told += f"; test from {split.get('after') or NOT_RECORDED} on by {split.get('date_column') or NOT_RECORDED}"
+        told += f", {split.get('gap_months', 0)} months before it left out"
+    told = f"{told}. {override_words(split)}".rstrip(". ") + "."
+    return " ".join([told, *(warning.rstrip(". ") + "." for warning in warning_words(split))])
 
 
 def proof(study: Study) -> str:
@@ -150,12 +153,9 @@ def _proof(facts: RunFacts) -> str:
     sha = split_hash(facts.run) or NOT_RECORDED
     if not isinstance(found, Mapping):
         return f"{NOT_RECORDED} (SHA-256 of the split {sha})."
-    words = {"patients_shared": "patients shared", "groups_shared": "groups shared", "duplicates_shared": "duplicates shared"}
-    told = [f"{name} between partitions: {found.get(key, NOT_RECORDED)}" for key, name in words.items() if key in found]
-    checked = found.get("duplicates_checked")
-    told.append(f"duplicates by pixel hash checked: {NOT_RECORDED if checked is None else 'yes' if checked else 'no'}")
-    statement = facts.split.get("patient_statement")
-    return f"{'; '.join(told)}. SHA-256 of the split {sha}." + (f" {statement}" if statement else "")
+    accepted = override_words(facts.split).rstrip(".")
+    told = f"Between partitions: {shared_words(found)}. SHA-256 of the split {sha}."
+    return " ".join(part for part in (told, patient_words(facts.split), f"{accepted}." if accepted else "") if part)
 
 
 def classes(study: Study) -> str:

@@ -22,6 +22,7 @@ from mammo_core.report.model_card_results import calibration, centres, performan
 from mammo_core.report.pack_words import mean_interval, origin, stated_metrics, stated_rows
 from mammo_core.report.privacy import without_places
 from mammo_core.report.run_facts import NOT_RECORDED, Known, RunFacts
+from mammo_core.report.split_words import override_words, patient_words, shared_words, warning_words
 from mammo_core.report.tables import to_markdown
 from mammo_core.runs.history import best_epoch, epoch_word
 from mammo_core.runs.run_dir import RunDir
@@ -171,16 +172,18 @@ def _input(facts: RunFacts) -> str:
 
 
 def _proof(run: RunDir, split: Mapping[str, Any]) -> str:
+    """How the parts are kept apart, how far that can be trusted, and why a leak was accepted."""
     proof = split.get("proof")
     sha = split_hash(run) or "not recorded"
     if not isinstance(proof, Mapping):
-        return f"Separation of the splits: **not proven in the run's files**. SHA-256 of the split: `{sha}`."
-    stated = "; ".join(f"{str(key).replace('_', ' ')}: {_short(value)}" for key, value in proof.items())
-    return f"Separation of the splits (scheme {split.get('scheme', 'not recorded')}): {stated}. SHA-256 of the split: `{sha}`."
-
-
-def _short(value: Any) -> str:
-    return str(len(value)) if isinstance(value, list | tuple | dict) else str(value)
+        told = f"Separation of the splits: **not proven in the run's files**. SHA-256 of the split: `{sha}`."
+    else:
+        scheme = split.get("scheme", "not recorded")
+        told = f"Separation of the splits (scheme {scheme}): {shared_words(proof)}. SHA-256 of the split: `{sha}`."
+    accepted = override_words(split)
+    warnings = "".join(f"\n- {warning}" for warning in warning_words(split))
+    parts = [told, patient_words(split), f"**{accepted}**" if accepted else "", f"Warnings:\n{warnings}" if warnings else ""]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _seeds(run: RunDir) -> str:
@@ -233,8 +236,8 @@ def _limits(facts: RunFacts) -> str:
         lines.append("There is no result on untouched test films.")
     if not facts.is_held_out:
         lines.append("Whether it works on films of another centre: not recorded.")
-    if facts.split.get("override_reason"):
-        lines.append(f"The split leaks and was used for this reason: {facts.split['override_reason']}")
+    if accepted := override_words(facts.split):
+        lines.append(accepted)
     if config.class_weights != "none" and config.class_weights:
         lines.append("The training loss is class-weighted and the validation loss is not; the two curves are not comparable.")
     small = _small_classes(facts)

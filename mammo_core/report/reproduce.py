@@ -18,12 +18,15 @@ from mammo_core.data.split_files import SplitRecord
 from mammo_core.report.pack_words import origin
 from mammo_core.report.privacy import cleaned
 from mammo_core.report.run_facts import NOT_RECORDED, RunFacts
+from mammo_core.report.split_words import counted_reasons, leaks
 from mammo_core.settings import RESEARCH_ONLY
 from mammo_core.storage import read_yaml, sha256_of
 
 ENVIRONMENT_KEYS = ("packages", "python", "platform", "processor", "device", "threads", "git_commit", "git_dirty")
 """Of ``environment.json``; whatever else stands there stays on the machine."""
 MANIFEST_NAME = "reproduce/MANIFEST.sha256"
+MADE_BY_SETTINGS = ("stratified", "center-holdout", "kfold", "date")
+"""Schemes whose split follows from the films and a few settings."""
 
 
 def config_text(facts: RunFacts) -> str:
@@ -68,23 +71,55 @@ def hash_table(studies: Sequence[RunFacts]) -> pd.DataFrame:
 
 def commands(studies: Sequence[RunFacts]) -> list[str]:
     """The commands that make the splits and train the runs again, in their order."""
-    return [*dict.fromkeys(_split_command(facts) for facts in studies if _can_be_split_again(facts)), *_train_commands(studies)]
+    return [*dict.fromkeys(line for facts in studies for line in split_commands(facts)), *_train_commands(studies)]
 
 
-def _can_be_split_again(facts: RunFacts) -> bool:
-    return facts.split.get("scheme") in ("stratified", "center-holdout", "kfold") and bool(facts.config.split)
+def split_commands(facts: RunFacts) -> list[str]:
+    """The commands that make this run's split again to the byte; none where the run's files do not say how it was made.
 
-
-def _split_command(facts: RunFacts) -> str:
+    A split that its settings alone do not make again is taken over from the authors' table; see :func:`_needs_table`.
+    """
     split, config = facts.split, facts.config
-    words = ["split", config.dataset, "--name", config.split, "--scheme", split["scheme"], "--seed", str(split.get("seed", 42))]
-    if split.get("ratios"):
-        words += ["--ratios", "/".join(f"{100 * float(share):g}" for share in split["ratios"])]
+    if not config.split or split.get("scheme") not in (*MADE_BY_SETTINGS, "imported"):
+        return []
+    words = ["split", config.dataset, "--name", config.split, "--scheme"]
+    if _needs_table(split):
+        reason = split.get("override_reason")
+        words += ["imported", "--table", f"{config.split}/split.csv"]
+        return [_line([*words, *(["--override-leak", str(cleaned(reason))] if reason else [])])]
+    words += [split["scheme"], "--seed", str(split.get("seed", 42)), *_options(split)]
+    proof = split.get("proof")
+    searched = isinstance(proof, Mapping) and proof.get("near_duplicates_checked")
+    return [*([_line(["audit", config.dataset])] if searched else []), _line(words)]
+
+
+def _needs_table(split: Mapping[str, Any]) -> str:
+    """Why the settings alone do not make this split again; empty where they do."""
+    if split.get("scheme") == "imported":
+        return "it was made elsewhere"
+    if split.get("excluded"):
+        return f"films were excluded by a person before it was made: {counted_reasons(split['excluded'])}"
+    return "copies of films were found after it was made" if leaks(split) else ""
+
+
+def _options(split: Mapping[str, Any]) -> list[str]:
+    """The options of the split's scheme, as the command line takes them."""
+    words = ["--ratios", _ratios([float(share) for share in split["ratios"]])] if split.get("ratios") else []
     if split.get("holdout"):
         words += ["--holdout", ",".join(map(str, split["holdout"]))]
     if split.get("folds"):
         words += ["--folds", str(split["folds"])]
-    return _line(words)
+    if split.get("scheme") == "date":
+        told = {"--after": split.get("after"), "--date-column": split.get("date_column"), "--gap-months": split.get("gap_months")}
+        words += [word for option, value in told.items() if value for word in (option, str(value))]
+    return words
+
+
+def _ratios(shares: Sequence[float]) -> str:
+    """In percent where that says the same number, else as they are: a third in percent is another number."""
+    percent = [f"{100 * share:g}" for share in shares]
+    is_same = all(float(text) / 100 == share for text, share in zip(percent, shares, strict=True))
+    return "/".join(percent if is_same else map(repr, shares))
 
 
 def _train_commands(studies: Sequence[RunFacts]) -> list[str]:
@@ -153,11 +188,25 @@ def _steps(studies: Sequence[RunFacts]) -> str:
         f"1. Take code version {commits} and the package versions of `environment.json`.\n"
         "2. Import the films under the same data set name, with the same table and choices:\n\n"
         f"{datasets}\n"
-        f"3. Make the split where it is not there yet, then train, in the folder of this pack:\n\n{told}{local}\n"
+        "3. Make the split where it is not there yet, then train, in the folder of this pack:\n\n"
+        f"{told}{_of_splits(studies)}{local}\n"
         "4. Compare: `hashes.csv` lists the SHA-256 of every run's `split.csv`, history, predictions and checkpoints. The split "
         "must be the same to the byte. On the same versions and kind of device the histories are too; another device changes "
         "last digits, and with them later epochs.\n\n"
     )
+
+
+def _of_splits(studies: Sequence[RunFacts]) -> str:
+    """What the commands of the splits need beside the films."""
+    splits = {facts.config.split: facts.split for facts in studies if split_commands(facts)}
+    told = [
+        f"`{name}/split.csv` is the authors' table (see below), since settings alone do not make it again: {cleaned(why)}."
+        for name, split in splits.items()
+        if (why := _needs_table(split))
+    ]
+    if any(" audit " in line for facts in studies for line in split_commands(facts)):
+        told.append("What a person decided about pairs of films that look alike is not recorded here; the authors can tell it.")
+    return "".join(f"\n{sentence}\n" for sentence in told)
 
 
 def _source(dataset: Mapping[str, Any]) -> str:

@@ -39,6 +39,7 @@ from mammo_core.data.duplicates import (
 )
 from mammo_core.data.exclusions import films_in_use
 from mammo_core.data.film_facts import facts_row, read_facts, with_year, write_facts
+from mammo_core.data.foreign_file import without_name
 from mammo_core.data.groups import group_films
 from mammo_core.data.manifest import AUDIT_FILE, Dataset, load_dataset
 from mammo_core.data.near_pairs import count_pairs, same_pairs, write_near
@@ -49,6 +50,7 @@ from mammo_core.explain.markers import marker_regions
 from mammo_core.report.audit_text import audit_markdown
 from mammo_core.settings import Workspace, physical_cores
 from mammo_core.storage import write_atomic, write_json, write_text
+from mammo_core.workflows.audit_figures import write_audit_figures
 from mammo_core.workflows.ingest import MAX_READERS, thumbnail_path
 
 MARKDOWN_FILE = "audit.md"
@@ -84,7 +86,7 @@ class _Seen:
 def audit_dataset(
     workspace: Workspace, name: str, near_duplicates: bool = True, progress: Progress = _no_progress
 ) -> dict[str, Any]:
-    """Audit a data set and return the content of ``audit.json``, which is replaced, as are ``audit.md`` and the tables beside it.
+    """Audit a data set and return the content of ``audit.json``, which is replaced, as are ``audit.md``, tables and figures.
 
     Films whose facts and reduced copy lie there are not read again. What a person decided (exclusions, pairs) stays.
 
@@ -121,6 +123,8 @@ def audit_dataset(
     audit["shortcut"] = _shortcut(dataset, manifest, facts)
     audit |= {"schema_version": SCHEMA, "audited_at": datetime.now(UTC).isoformat(timespec="seconds")}
     audit["findings"] = findings_of(audit)
+    progress(0, 1, "Drawing figures")
+    audit["figures"] = write_audit_figures(dataset, audit)
     write_json(dataset.directory / AUDIT_FILE, audit)
     write_text(dataset.directory / MARKDOWN_FILE, audit_markdown(audit))
     progress(1, 1, "Done")
@@ -166,7 +170,7 @@ def _facts(
                     rows[job.tag] = facts_row(job.tag, result.facts)
                     _save(thumbnail_path(workspace, dataset.name, job.tag), result.thumbnail)
                 elif isinstance(result, FilmUnreadable):
-                    reason = str(result).replace(job.path.name, "The film")
+                    reason = without_name(result, job.path.as_posix())
                 progress(done, len(wanted), "Reading films")
         if not rows:
             raise DataError(

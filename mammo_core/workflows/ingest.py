@@ -24,6 +24,7 @@ from mammo_core.data.adapters.words import cbis_parts, patient_of, side_and_view
 from mammo_core.data.audit import FilmTally, audit_tables
 from mammo_core.data.film import FilmFacts
 from mammo_core.data.film_facts import facts_row, write_facts
+from mammo_core.data.foreign_file import without_name
 from mammo_core.data.manifest import (
     AUDIT_FILE,
     KEY_FILE,
@@ -176,7 +177,7 @@ def _read_films(plan: ImportPlan, pseudonyms: Pseudonyms, thumbnails: Path, read
         for done, (row, (job, result)) in enumerate(zip(rows, results, strict=True), start=1):
             location = {"image_id": job.tag, "path": row["file"], "mask_path": row["mask"]}
             if isinstance(result, FilmUnreadable):
-                reason = _without_name(str(result), row["file"])
+                reason = without_name(result, row["file"])
                 findings.tally.unreadable.append({"image_id": job.tag, "label": row["label"], "reason": reason})
                 findings.paths.append({**location, "sha256": ""})
             elif isinstance(result, FilmSummary):
@@ -248,15 +249,6 @@ def _patient(row: dict[str, str], facts: FilmFacts, plan: ImportPlan) -> tuple[s
             return f"patient:{patient}", "part" if cbis_parts(facts.patient_key or "") else "patient"
     exam = row["exam"] or patient_of(facts.study_key or "")
     return (f"exam:{exam}", "exam") if exam else (f"film:{row['file']}", "film")
-
-
-def _without_name(sentence: str, name: str) -> str:
-    """The sentence with the file's name replaced: it can hold a person's name, and the audit is shown and exported."""
-    path = PurePosixPath(name)
-    for part in (name, path.name, path.stem):
-        if len(part) > 2 or part == path.name:
-            sentence = sentence.replace(part, "The film")
-    return sentence
 
 
 def _save_thumbnail(path: Path, thumbnail: npt.NDArray[np.uint8]) -> None:

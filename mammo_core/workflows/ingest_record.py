@@ -53,10 +53,29 @@ def record_of(name: str, plan: ImportPlan, manifest: pd.DataFrame, paths: pd.Dat
         notes=list(plan.notes),
         label_words=plan.label_words,
         label_map=dict(plan.label_map),
+        word_counts=dict(plan.word_counts),
         origins=dict(plan.origins) if plan.is_known_set else {},
         unreadable=len(findings.tally.unreadable),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+@dataclass(frozen=True)
+class LabelLine:
+    """What became of one label of the source."""
+
+    word: str
+    class_name: str
+    """Empty where its films were left out."""
+    films: int | None
+    """``None`` where the import did not count them."""
+
+
+def label_lines(record: DatasetRecord) -> list[LabelLine]:
+    """Each label as it was stored, by class in their order, those left out last; empty for a data set that keeps no label map."""
+    order = {name: place for place, name in enumerate(record.class_names)}
+    words = sorted(record.label_map.items(), key=lambda item: (order.get(item[1] or "", len(order)), item[0]))
+    return [LabelLine(word, name or "", record.word_counts.get(word)) for word, name in words]
 
 
 def _of_lesions(findings: Findings) -> list[str]:

@@ -14,7 +14,9 @@ from typing import Any
 
 from mammo_core.config import DEFAULT_SEEDS, TrainConfig
 from mammo_core.data.manifest import Dataset, load_dataset
-from mammo_core.data.splits import Split, check_trainable, load_split, resolve_split, write_split
+from mammo_core.data.split_files import check_trainable, leaks_in
+from mammo_core.data.split_review import as_of_today, proof_today
+from mammo_core.data.splits import Split, load_split, resolve_split, write_split
 from mammo_core.errors import ConfigError, SplitError
 from mammo_core.runs.queue import enqueue
 from mammo_core.runs.run_dir import RunDir, find_run
@@ -45,6 +47,7 @@ class PlannedRun:
 
     config: TrainConfig
     split: Split
+    """With the proof of today where that shows a leak."""
 
 
 def plan_runs(workspace: Workspace, plan: LaunchPlan) -> list[PlannedRun]:
@@ -62,8 +65,9 @@ def plan_runs(workspace: Workspace, plan: LaunchPlan) -> list[PlannedRun]:
         raise ConfigError("No split was named; expected at least one, made on the Splits page or with 'split'.")
     runs = []
     for name in plan.splits:
-        split = load_split(workspace, name)
-        _check_belongs(dataset, split, name)
+        saved = load_split(workspace, name)
+        _check_belongs(dataset, saved, name)
+        split = as_of_today(saved, dataset)
         check_trainable(split, plan.override_reason)
         experiment = check_name(plan.experiment if len(plan.splits) == 1 else f"{plan.experiment}_{name}", "experiment name")
         for fold in _folds(split):
@@ -95,16 +99,19 @@ def _folds(split: Split) -> list[int | None]:
 
 
 def _check_belongs(dataset: Dataset, split: Split, name: str) -> None:
-    missing = set(split.table["image_id"]) - set(dataset.manifest()["image_id"])
-    if missing:
+    unknown = proof_today(split, dataset).films_unknown
+    if unknown:
         raise SplitError(
-            f"The split {name!r} names {len(missing)} film(s) that the data set {dataset.name!r} does not hold; expected a split "
+            f"The split {name!r} names {unknown} film(s) that the data set {dataset.name!r} does not hold; expected a split "
             "made from this data set. Make a new split."
         )
 
 
 def create_run(workspace: Workspace, planned: PlannedRun, override_reason: str | None = None) -> RunDir:
-    """Make the run directory with ``config.yaml``, its own resolved split and the state ``queued``."""
+    """Make the run directory with ``config.yaml``, its own resolved split and the state ``queued``.
+
+    ``override_reason`` stands in the run's split only where that leaks: no report shall speak of a leak that is none.
+    """
     config = planned.config
     experiment = workspace.experiment(config.experiment)
     experiment.mkdir(parents=True, exist_ok=True)
@@ -113,9 +120,8 @@ def create_run(workspace: Workspace, planned: PlannedRun, override_reason: str |
         write_json(experiment / "experiment.json", {**record, "created_at": time.time()})
     run = _new_folder(experiment, config.run_name)
     own = resolve_split(planned.split, config.fold)
-    if override_reason:
-        own = Split(own.table, own.record.model_copy(update={"override_reason": override_reason}))
-    write_split(run.path, own)
+    reason = ((override_reason or "").strip() or own.record.override_reason) if leaks_in(planned.split) else None
+    write_split(run.path, Split(own.table, own.record.model_copy(update={"override_reason": reason})))
     now = time.time()
     write_json(
         run.status_file, Status(state="queued", epochs=config.epochs, created_at=now, message="Waiting for its turn").to_json()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mammo_core.data.film import Film
+from mammo_core.data.foreign_file import without_name
 from mammo_core.data.manifest import Dataset
 from mammo_core.data.masks import LesionMask
 from mammo_core.data.preprocess import prepare
@@ -173,8 +174,10 @@ def _read_masks(paths: Mapping[str, Path]) -> Iterator[tuple[str, LesionMask | F
     """The files of the outlines, read in a child process, in order."""
     with DecodePool(1) as pool:
         for job, result in pool.map(Job("mask", path, tag=image_id) for image_id, path in paths.items()):
-            if isinstance(result, LesionMask | FilmUnreadable):
+            if isinstance(result, LesionMask):
                 yield job.tag, result
+            elif isinstance(result, FilmUnreadable):
+                yield job.tag, FilmUnreadable(without_name(result, job.path.as_posix(), "The outline"))
 
 
 def _good(read: Read | MammoError) -> Read:

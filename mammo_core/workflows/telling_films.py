@@ -11,6 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from mammo_core.data.film import Film
+from mammo_core.data.foreign_file import without_name
 from mammo_core.data.manifest import Dataset
 from mammo_core.data.sandbox import DecodePool, Job
 from mammo_core.errors import DataError, FilmUnreadable, MammoError
@@ -113,11 +114,11 @@ def read_films(
             if image_id in missing:
                 yield image_id, missing[image_id]
             else:
-                _, result = next(results)
+                job, result = next(results)
                 if isinstance(result, Film):
                     yield image_id, result.known_as(*places.get(image_id, ("", "")))
                 elif isinstance(result, FilmUnreadable):
-                    yield image_id, result
+                    yield image_id, FilmUnreadable(without_name(result, job.path.as_posix()))
             if progress is not None:
                 progress(number, len(image_ids))
 

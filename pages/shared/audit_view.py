@@ -15,10 +15,12 @@ from mammo_core.report.audit_text import audit_markdown
 from mammo_core.report.charts_audit import composition_chart, shortcut_chart
 from mammo_core.report.tables import safe_csv
 from mammo_core.settings import Workspace
+from mammo_core.workflows.audit_figures import FIGURES_FOLDER
 from mammo_core.workflows.overview import plural
 from pages.shared.audit_job import audit_button
 from pages.shared.figures import download_figure, show_chart
 from pages.shared.frame import errors_in_words, plain
+from pages.shared.glossary import explain
 
 CHART_WIDTH = 520
 TABLES = {
@@ -67,9 +69,12 @@ def show_audit(workspace: Workspace, dataset: Dataset, view_key: str) -> None:
         audit_button(workspace, dataset, "Audit again" if is_full else "Audit these films", primary=not is_full)
         if audit:
             st.download_button(
-                "Markdown", audit_markdown({**audit, "findings": findings_of(audit)}), f"{dataset.name}_audit.md",
+                "Markdown", audit_markdown({**audit, "findings": findings_of(audit), "figures": []}), f"{dataset.name}_audit.md",
                 "text/markdown", icon=":material/download:", on_click="ignore",
             )  # fmt: skip
+    if audit.get("figures"):
+        folder = plain(f"datasets/{dataset.name}/{FIGURES_FOLDER}")
+        st.caption(f"{plural(len(audit['figures']), 'figure')} (PNG and SVG) lie in the folder {folder} of the workspace.")
     if audit:
         show_findings([item for item in findings_of(audit) if item["severity"] != "warning"], view_key, "Audit")
         _show_numbers(audit)
@@ -111,7 +116,7 @@ def _show_composition(dataset: Dataset, audit: Mapping[str, Any]) -> None:
 
 
 def _show_shortcut(dataset: Dataset, test: Mapping[str, Any]) -> None:
-    st.subheader("Can the file alone tell the class?")
+    st.subheader("Can the file alone tell the class?", help=explain("shortcut"))
     st.caption(
         "A small classifier that sees no picture, only vendor, size, bits, window, year and the like, is judged on patients it "
         "did not learn from. If it succeeds, a network can take the same shortcut, and will fail in another hospital."

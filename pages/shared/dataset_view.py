@@ -22,6 +22,7 @@ from pages.shared.duplicate_view import show_duplicates
 from pages.shared.flagged_view import show_flagged
 from pages.shared.frame import plain
 from pages.shared.glossary import explain
+from pages.shared.import_record_view import show_import_record
 from pages.shared.run_files import Stamp, stamp
 
 FILMS_A_PAGE, FILMS_A_ROW = 12, 6
@@ -87,14 +88,7 @@ def _show_classes(dataset: Dataset) -> None:
         name: {"films": films} for name, films in dataset.record.counts.per_class.items()
     }
     bars_and_table(counts, "Class", "Centre", finding=counts_sentence(counts, f"Films of {dataset.name} by class"))
-    _show_left_out(dataset)
-
-
-def _show_left_out(dataset: Dataset) -> None:
-    if dataset.record.left_out:
-        st.markdown("**Left out at import**")
-        for item in dataset.record.left_out:
-            st.markdown(plain(f"{item.get('count', '?')}: {item.get('reason', '')}"))
+    show_import_record(dataset.record)
 
 
 # ---- films ------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from mammo_core.workflows.overview import plural
 from pages.shared.audit_job import audit_button
 from pages.shared.exclusion_view import ask_reason, exclude_button, show_exclusions
 from pages.shared.frame import errors_in_words, plain
+from pages.shared.glossary import explain
 from pages.shared.models_in_use import film_of
 from pages.shared.run_files import Stamp, stamp
 from pages.shared.viewer import Side, pair_viewer
@@ -45,7 +46,8 @@ def show_duplicates(workspace: Workspace, dataset: Dataset) -> None:
     else:
         dealt = int((pairs["excluded"] > 0).sum())
         told = f" {dealt} of them dealt with by leaving a film out." if dealt else ""
-        st.markdown(f"**{plural(len(pairs), 'pair')} to look at**, those with different labels or patients first.{told}")
+        found = f"**{plural(len(pairs), 'pair')} to look at**, those with different labels or patients first.{told}"
+        st.markdown(found, help=explain("near duplicate"))
         with errors_in_words():
             _show_pair(workspace, dataset, _choose(pairs))
     show_exclusions(dataset)

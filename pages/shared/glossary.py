@@ -22,8 +22,12 @@ GLOSSARY: dict[str, str] = {
     "fold": "One part of a cross-validation. Each fold serves once as validation, so that every patient is judged once.",
     "proof": "Counted on the finished split: a patient in two parts would let the model recognise her instead of the disease.",
     "duplicate": "Two films with exactly the same pixels. They are kept in one part.",
+    "near duplicate": "Two films that show the same picture, for example reduced, mirrored or saved again. They are kept in one "
+    "part like duplicates, once the comparison or a person has confirmed them.",
+    "left out": "Not used: without a label or a date, unreadable, or taken out by a person with a reason. Counted, never hidden.",
     "split seed": "A number that decides the drawing of patients. The same number gives the same split again.",
     "ratios": "Share of the patients in training, validation and test, in percent.",
+    "shortcut": "Something beside the picture that tells the class, for example the vendor. Models that use it fail elsewhere.",
     "leak": "The same patient or the same film in two parts. A test on such a split is too good to be true.",
     # training
     "preset": "A complete set of training settings that fit together.",

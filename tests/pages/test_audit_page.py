@@ -49,6 +49,7 @@ def audited(dataset: Dataset) -> Dataset:
             "near_duplicates": {"searched": True, "films": 80, "candidates": 2, "not_compared": 0, **counts},
             "flags": {"blank": {"films": 1, "image_ids": ["film7R"]}, "marks": {"films": 0, "image_ids": []}},
             "sizes": [{"height": 640, "width": 512, "films": 80}], "size_kinds": 1,
+            "figures": ["audit_figures/classes.png", "audit_figures/classes.svg"],
         },
     )  # fmt: skip
     return dataset
@@ -89,6 +90,7 @@ def test_the_audit_shows_what_tells_the_class(open_page: OpenPage, read: Read, m
     text = read(app)
     assert "Can the file alone tell the class?" in text
     assert "80 films in 40 groups" in text
+    assert "2 figures (PNG and SVG) lie in the folder datasets/hospital/audit_figures of the workspace." in text.replace("\\", "")
     assert any("Height" in frame.value.columns for frame in app.dataframe)
 
 

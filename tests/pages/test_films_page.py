@@ -196,3 +196,34 @@ def test_films_may_lie_elsewhere_than_their_table(open_page: OpenPage, read: Rea
     button(app, "Import 2 films").click().run()
     (request,) = list_requests(workspace)
     assert request.arguments["choices"] == {"root": str(films)}
+
+
+def test_what_the_import_noted_stands_beside_the_classes(open_page: OpenPage, read: Read, make_dataset) -> None:
+    facts = {
+        "notes": ["View markers are burnt into these films."],
+        "label_words": "ACR 1 to 4 is density A to D.",
+        "label_map": {"1": "A", "2": "B", "3": "C", "4": "D", "9": None},
+        "word_counts": {"1": 20, "2": 20, "3": 20, "4": 20, "9": 3},
+        "left_out": [{"reason": "the label '9' stands for no class", "count": 3}],
+        "origins": {"patient": "second part of the file's name"},
+    }
+    make_dataset("hospital", **facts)
+    app = open_page("films")
+    assert not app.exception
+    text = read(app).replace("\\", "")
+    for words in (*facts["notes"], facts["label_words"], "Left out at import", "3: the label '9' stands for no class"):
+        assert words in text
+    labels = next(frame.value for frame in app.dataframe if "In the source" in frame.value.columns)
+    assert labels.to_numpy().tolist() == [["1", "A", 20], ["2", "B", 20], ["3", "C", 20], ["4", "D", 20], ["9", "left out", 3]]
+    origins = next(frame.value for frame in app.dataframe if "From" in frame.value.columns)
+    assert origins.to_numpy().tolist() == [["Patient", "second part of the file's name"]]
+
+
+def test_labels_that_are_called_as_they_were_need_no_table(open_page: OpenPage, read: Read, make_dataset) -> None:
+    make_dataset("hospital", label_map={name: name for name in "ABCD"})
+    app = open_page("films")
+    assert not app.exception
+    assert "Labels as they were stored" not in read(app)
+    make_dataset("older", label_map={"1": "A", "2": "B"})  # imported before films were counted by label
+    app = open_page("films", {"films_data": "older"})
+    assert not app.exception

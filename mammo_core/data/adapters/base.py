@@ -174,6 +174,8 @@ class ImportPlan:
     class_names: tuple[str, ...]
     label_map: Mapping[str, str | None]
     """Each value found -> its class, or ``None`` where its films are left out."""
+    word_counts: Mapping[str, int]
+    """Each value found -> films that got their class by it; rows, where it stands for no class."""
     class_counts: Mapping[str, int]
     """Films of each class."""
     ordinal: bool

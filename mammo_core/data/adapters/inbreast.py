@@ -1,4 +1,4 @@
-"""INbreast: ``INbreast.csv`` or ``.xls`` and ``AllDICOMs/<film id>_<patient>_MG_<side>_<view>_ANON.dcm``."""
+"""INbreast: ``INbreast.csv`` or ``.xls``, ``AllDICOMs/<film id>_<patient>_MG_<side>_<view>_ANON.dcm``, outlines in ``AllXML``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mammo_core.data.adapters.base import ImportChoices, LabelRule, Reading
 from mammo_core.data.adapters.cells import each
+from mammo_core.data.adapters.inbreast_outlines import read_outlines
 from mammo_core.data.adapters.known import (
     BIRADS_RULE,
     BIRADS_WORDS,
@@ -63,6 +64,8 @@ class InbreastAdapter(KnownByColumns):
             image_file=files,
             patient_in_name=[_patient(name) for name in files],
         ).drop(columns="acr")
+        outlines = read_outlines((table.parent, listing.root, listing.root.parent), dict(zip(ids, files, strict=True)))
+        origins = {"lesions": "outlines in the folder AllXML"} if len(outlines.boxes) else {}
         base = Reading(
             rows=frame,
             columns={
@@ -76,8 +79,12 @@ class InbreastAdapter(KnownByColumns):
                 "file": "column File Name, which is the first part of the file's name",
                 "patient": "second part of the file's name",
                 "view": "column View (file names say ML where the table says MLO)",
+                **origins,
             },
             patient_statement="Patients are taken from the second part of the file names; the table's Patient ID is removed.",
+            lesions=outlines.boxes,
+            notes=outlines.notes,
+            warnings=outlines.warnings,
         )
         labels = [
             LabelChoice("density", "density", "ACR 1 to 4 is density A to D."),

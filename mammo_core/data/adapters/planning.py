@@ -59,6 +59,7 @@ def make_plan(adapter: Adapter, listing: Listing, choices: ImportChoices, becaus
     check_name(labels.task, "task")
     warnings += [*labels.warnings, *centres_without_label(rows)]
 
+    words = rows["label"]
     rows = _apply_labels(rows, labels, left_out)
     cells = rows["file"]
     if not reading.files_are_found:
@@ -69,7 +70,8 @@ def make_plan(adapter: Adapter, listing: Listing, choices: ImportChoices, becaus
         reasons = "; ".join(f"{item.count}: {item.reason}" for item in left_out)
         raise DataError(f"No film is left to import ({reasons}). Correct the columns, the label map or the folder of films.")
     patient_from = _patient_source(rows, reading, choices)
-    rows = _tidy(rows, patient_from, choices)
+    word_counts = _films_of_words(words, rows.index, labels)
+    rows = _tidy(rows.reset_index(drop=True), patient_from, choices)
     warnings += _remarks(rows, labels, listing, patient_from)
     counts = Counter(rows["label"].tolist())
     statement = reading.patient_statement if choices.patient_from in (None, reading.patient_from) else ""
@@ -89,6 +91,7 @@ def make_plan(adapter: Adapter, listing: Listing, choices: ImportChoices, becaus
         label_words=reading.label_words,
         class_names=labels.class_names,
         label_map=labels.mapping,
+        word_counts=word_counts,
         class_counts={name: counts[name] for name in labels.class_names},
         ordinal=labels.ordinal,
         patient_from=patient_from,
@@ -123,6 +126,12 @@ def _apply_labels(rows: pd.DataFrame, labels: Labels, left_out: list[LeftOut]) -
         if name is None:
             rows = _leave_out(rows, rows["label"] == value, f"the label {value!r} stands for no class", left_out)
     return rows.assign(label=[str(labels.mapping[word]) for word in rows["label"].tolist()])
+
+
+def _films_of_words(words: pd.Series[str], kept: pd.Index[int], labels: Labels) -> dict[str, int]:
+    """Each word -> films that got their class by it; for a word without a class its rows, whose films were left out."""
+    by_word, rows = Counter(words.loc[kept].tolist()), Counter(words.tolist())
+    return {word: rows[word] if name is None else by_word[word] for word, name in labels.mapping.items()}
 
 
 def _find_files(rows: pd.DataFrame, listing: Listing, left_out: list[LeftOut]) -> pd.DataFrame:
@@ -186,7 +195,7 @@ def _one_row_a_film(rows: pd.DataFrame, labels: Labels, remarks: _Remarks) -> pd
     else:
         reason = "a further row of a film that is already listed"
     rows = _leave_out(rows, rows["file"].duplicated(), reason, left_out)
-    return rows.sort_values("file", kind="stable").reset_index(drop=True)
+    return rows.sort_values("file", kind="stable")
 
 
 # ---- patients ------------------------------------------------------------------------------------------------------------
