@@ -43,6 +43,8 @@ class TrainConfig:
     """Seeds the head's weights, the sample order, augmentation and dropout; the split has its own seed."""
     fold: int | None = None
     """1-based fold that validates; ``None`` where the split has no folds."""
+    view: str | None = None
+    """Train on films of this view only (``CC``, ``MLO``); ``None`` takes all. Models of single views make an ensemble."""
 
     # Model
     arch: str = "efficientnet_b0"
@@ -53,12 +55,17 @@ class TrainConfig:
     """Start from the best weights of another run, ``<experiment>/<run>``; the way to train longer."""
     dropout: float = 0.2
     """Share of the pooled features dropped before the head, in [0, 1)."""
+    embeddings: str | None = None
+    """Folder written by ``embed``, whose features are joined with the backbone's before the head; ``None`` joins none."""
 
     # Image
     image_size: tuple[int, int] = (512, 512)
     """Height and width of the canvas, pixels; the film is resized with its aspect kept, then padded."""
-    augment: Literal["none", "light"] = "light"
-    """``light``: small rotation, shift, scale, brightness and contrast; no left-right flip, since films are oriented."""
+    augment: Literal["none", "light", "strong"] = "light"
+    """``light``: small rotation, shift, scale, brightness and contrast; ``strong``: more of each, gamma, and erased patches. No
+    left-right flip in either, since films are oriented."""
+    mixup: float = 0.0
+    """Both parameters of the beta distribution from which two films are mixed; 0 mixes none. Blurs the training loss."""
 
     # Schedule
     epochs: int = 20
@@ -73,14 +80,22 @@ class TrainConfig:
     # Optimiser
     optimizer: Literal["adamw", "adam"] = "adamw"
     lr: float = 3e-4
-    """Peak learning rate."""
+    """Peak learning rate; of the head, where ``backbone_lr_factor`` differs from 1."""
+    backbone_lr_factor: float = 1.0
+    """The backbone learns at this times ``lr``, in (0, 1]: pretrained weights need smaller steps than a new head."""
     min_lr: float = 1e-6
     """Learning rate at the end of the cosine decay."""
     weight_decay: float = 0.01
     batch_size: int = 16
-    """Films for one optimiser update."""
+    """Films for one optimiser update, over all processes and micro-batches together."""
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    """``balanced``: each class gives equally many films to an epoch, those of rare classes several times."""
+    ema_decay: float | None = None
+    """Share kept of the running mean of the weights at each step, in [0, 1); validation and checkpoints then use that mean."""
 
     # Loss
+    loss: Literal["cross_entropy", "squared_emd"] = "cross_entropy"
+    """``squared_emd`` punishes a class by its distance on the ordered scale; for ordinal tasks."""
     class_weights: Literal["auto", "none"] | tuple[float, ...] = "auto"
     """``auto``: inverse class frequency in the training split, mean 1; for training only, validation is unweighted."""
     label_smoothing: float = 0.0
@@ -91,7 +106,17 @@ class TrainConfig:
     num_workers: int = 0
     """Processes that load films; 0 loads them in the training process. The result does not depend on it."""
     threads: int | None = None
-    """torch threads; ``None`` takes the physical cores."""
+    """torch threads; ``None`` takes the physical cores. Results can differ in the last bits between numbers of threads."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the model's passes; ``auto`` is bfloat16 on a CUDA device that has it, else float32. Weights are always float32."""
+    micro_batch: int | None = None
+    """Films that go through the model at once; ``None`` takes as many as memory allows. Gradients add up to the whole batch's,
+    but batch normalisation sees one micro-batch at a time."""
+    graphs: Literal["auto", "off", "graph", "compiled"] = "auto"
+    """On CUDA: replay the training step as one graph; ``compiled`` fuses its kernels first, which takes about a minute. ``auto``
+    compiles where the run is long enough to repay it."""
+    deterministic: bool = False
+    """On CUDA: only algorithms that give the same result each time, which are slower."""
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -126,7 +151,7 @@ class TrainConfig:
 
 def _problems(c: TrainConfig) -> typing.Iterator[str]:
     """Sentences on what cannot work; the first one is raised."""
-    checks = (*_schedule_checks(c), *_number_checks(c), *_class_checks(c))
+    checks = (*_schedule_checks(c), *_number_checks(c), *_loss_checks(c), *_class_checks(c))
     return (sentence for holds, sentence in checks if not holds)
 
 
@@ -153,6 +178,10 @@ def _number_checks(c: TrainConfig) -> tuple[tuple[bool, str], ...]:
         (0 <= c.min_lr <= c.lr, f"min_lr is {c.min_lr}; expected between 0 and lr ({c.lr:g})."),
         (0 <= c.weight_decay <= 1, f"weight_decay is {c.weight_decay}; expected between 0 and 1."),
         (0 <= c.dropout < 1, f"dropout is {c.dropout}; expected at least 0 and below 1."),
+        (0 < c.backbone_lr_factor <= 1, f"backbone_lr_factor is {c.backbone_lr_factor}; expected above 0 and at most 1."),
+        (c.ema_decay is None or 0 <= c.ema_decay < 1, f"ema_decay is {c.ema_decay}; expected at least 0 and below 1, or null."),
+        (0 <= c.mixup <= 2, f"mixup is {c.mixup}; expected 0 (off) to 2, for example 0.2."),
+        (c.micro_batch is None or c.micro_batch >= 1, f"micro_batch is {c.micro_batch}; expected at least 1, or null."),
         (0 <= c.label_smoothing < 1, f"label_smoothing is {c.label_smoothing}; expected at least 0 and below 1."),
         (
             all(32 <= side <= 4096 for side in c.image_size),
@@ -161,6 +190,25 @@ def _number_checks(c: TrainConfig) -> tuple[tuple[bool, str], ...]:
         (0 <= c.seed < 2**32, f"seed is {c.seed}; expected a whole number from 0 to {2**32 - 1}."),
         (c.num_workers >= 0, f"num_workers is {c.num_workers}; expected at least 0."),
         (c.threads is None or c.threads >= 1, f"threads is {c.threads}; expected at least 1, or null for the physical cores."),
+    )
+
+
+def _loss_checks(c: TrainConfig) -> tuple[tuple[bool, str], ...]:
+    return (
+        (
+            c.sampler == "shuffle" or c.class_weights == "none",
+            "sampler is balanced and class_weights is not none; expected one of the two, since together they correct for rare "
+            "classes twice. Set class_weights to none, or sampler to shuffle.",
+        ),
+        (
+            c.loss == "cross_entropy" or c.ordinal or not c.class_names,
+            f"loss is squared_emd, which needs classes in an order, and {', '.join(c.class_names)} have none. Set loss to "
+            "cross_entropy.",
+        ),
+        (
+            c.loss == "cross_entropy" or c.label_smoothing == 0,
+            f"label_smoothing is {c.label_smoothing} with loss squared_emd, which smooths already. Set label_smoothing to 0.",
+        ),
     )
 
 

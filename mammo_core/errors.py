@@ -15,7 +15,8 @@
     ├── UndefinedMetric      a metric that has no value for these cases
     ├── WeightsNotFound      pretrained weights that are not on this machine
     ├── CheckpointMismatch   a checkpoint that does not fit the model, task or run
-    └── NonFiniteLoss        the loss became NaN or infinite
+    ├── NonFiniteLoss        the loss became NaN or infinite
+    └── OutOfMemory          not even one film at a time fits into memory
 
 The text of each is one sentence (or two): what was found, what was expected, what to do. Pages and the command line catch
 ``MammoError``, show its text, and let anything else crash.
@@ -76,3 +77,7 @@ class CheckpointMismatch(MammoError):
 
 class NonFiniteLoss(MammoError):
     """The training or validation loss became NaN or infinite."""
+
+
+class OutOfMemory(MammoError):
+    """Training one film at a time does not fit into memory."""

@@ -1,4 +1,4 @@
-"""Order and augmentation depend on (seed, epoch, index) and on nothing else."""
+"""The order of films depends on (seed, epoch) and on nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mammo_core.training.batches import BatchLoader, FilmSet, augment, batch_slices, epoch_order, to_float
+from mammo_core.training.batches import (
+    BatchLoader,
+    FilmSet,
+    balanced_order,
+    batch_slices,
+    epoch_order,
+    full_shares,
+    largest_share,
+    repeats_of,
+)
+from mammo_core.training.models import to_float
+from mammo_core.training.ranks import Ranks
 
 
 def _film(image_id: str) -> np.ndarray:
@@ -57,33 +68,46 @@ def test_making_batches_draws_nothing_from_the_global_generator():
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_a_films_augmentation_does_not_depend_on_its_batch():
-    films = torch.rand(5, 1, 32, 24)
-    together = augment(films, np.arange(5), seed=3, epoch=2)
-    alone = torch.cat([augment(films[i : i + 1], np.array([i]), seed=3, epoch=2) for i in range(5)])
-    assert torch.allclose(together, alone, atol=1e-6)
-    assert not torch.allclose(together, augment(films, np.arange(5), seed=3, epoch=3), atol=1e-3)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(1, 5))
+def test_a_balanced_epoch_has_each_class_equally_often_and_uses_films_evenly(labels, epoch):
+    order = balanced_order(np.array(labels), 3, epoch)
+    assert len(order) == len(labels)
+    drawn = np.array(labels)[order]
+    counts = [int((drawn == name).sum()) for name in set(labels)]
+    assert max(counts) - min(counts) <= 1
+    for name in set(labels):
+        uses = [int((order == place).sum()) for place in np.flatnonzero(np.array(labels) == name)]
+        assert max(uses) - min(uses) <= 1
+    assert order.tolist() == balanced_order(np.array(labels), 3, epoch).tolist()
 
 
-def test_augmentation_keeps_the_range_and_a_black_background():
-    films = torch.zeros(3, 1, 40, 40)
-    films[:, :, 10:30, 10:30] = 0.6
-    moved = augment(films, np.arange(3), seed=1, epoch=1)
-    assert moved.min() == 0
-    assert moved.max() <= 1
-    assert (moved[:, 0, :3, :3] == 0).all()
+@given(st.lists(st.integers(0, 5), max_size=30))
+def test_repeats_count_what_came_before(order):
+    assert repeats_of(np.array(order, dtype=np.int64)).tolist() == [
+        order[:place].count(value) for place, value in enumerate(order)
+    ]
 
 
-def test_augmentation_moves_a_film_by_a_little_only():
-    films = torch.zeros(200, 1, 64, 64)
-    films[:, 0, 24:40, 24:40] = 1.0
-    moved = augment(films, np.arange(200), seed=7, epoch=1)
-    rows = torch.arange(64.0)
-    mass = (moved > 0.2).float().sum((1, 2, 3))
-    centre = ((moved > 0.2).float().sum(3)[:, 0] * rows).sum(1) / mass
-    assert (centre - 31.5).abs().max() <= 0.05 * 64 + 1
-    assert mass.min() > 0.7 * 256
-    assert mass.max() < 1.4 * 256
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_share_every_batch_and_know_the_whole_of_it(count):
+    order = epoch_order(7, 5, 1)
+    mine = [list(BatchLoader(_films(7), 3, ranks=Ranks(rank, count)).batches(order)) for rank in range(count)]
+    alone = list(BatchLoader(_films(7), 3).batches(order))
+    for step, whole in enumerate(alone):
+        assert torch.equal(torch.cat([batches[step].films for batches in mine]), whole.films)
+        assert np.concatenate([batches[step].indices for batches in mine]).tolist() == whole.indices.tolist()
+        assert all(torch.equal(batches[step].whole_labels, whole.labels) for batches in mine)
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 4))
+def test_filled_batches_have_one_size_and_count_every_film_once(n, batch_size, count):
+    order = epoch_order(n, 1, 1)
+    counted = []
+    for rank in range(count):
+        cut = full_shares(order, batch_size, Ranks(rank, count))
+        assert {len(share.indices) for share in cut} == {largest_share(batch_size, Ranks(rank, count))}
+        counted += [index for share in cut for index in share.indices[share.counted.numpy() > 0]]
+    assert sorted(counted) == list(range(n))
 
 
 def test_pixels_reach_the_model_between_zero_and_one():

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from command_line import one_line, run_command, run_program
 from make_runs import write_experiment, write_run
-from mammo_core.settings import HOME_VARIABLE, PROJECT_ROOT, Workspace, open_workspace
+from mammo_core.settings import Workspace, open_workspace
 from mammo_core.storage import lock_of
-
-
-def run_command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, HOME_VARIABLE: str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT_ROOT)}
-    command = [sys.executable, "-m", "mammo_core", *arguments]
-    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -32,23 +24,16 @@ def home(tmp_path_factory) -> Workspace:
 @pytest.fixture(scope="module")
 def films(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("films") / "phantoms"
-    done = run_command(folder.parent, "phantom", "--out", str(folder), "--images", "40", "--format", "png")
+    done = run_command(folder.parent, "phantom", "--out", str(folder), "--images", "32", "--format", "png")
     assert done.returncode == 0, done.stderr
     return folder
-
-
-def _one_line(stderr: str) -> str:
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    assert "Traceback" not in stderr
-    assert lines[-1].startswith("Error: ")
-    return lines[-1]
 
 
 def test_films_become_a_data_set_a_split_and_a_trained_run(home, films):
     made = run_command(home.home, "import", str(films), "--task", "density", "--name", "ph", "--json")
     assert made.returncode == 0, made.stderr
     record = json.loads(made.stdout)
-    assert (record["class_names"], record["counts"]["films"], record["synthetic"]) == (["A", "B", "C", "D"], 40, True)
+    assert (record["class_names"], record["counts"]["films"], record["synthetic"]) == (["A", "B", "C", "D"], 32, True)
 
     split = run_command(
         home.home, "split", "ph", "--name", "s", "--scheme", "kfold", "--folds", "2", "--ratios", "80/20/0", "--json"
@@ -70,16 +55,16 @@ def test_films_become_a_data_set_a_split_and_a_trained_run(home, films):
     assert (folder / "cv_summary.json").exists()
 
     judged = run_command(home.home, "evaluate", "e/seed_7_fold_1", "--on", "val", "--json")
-    assert json.loads(judged.stdout)["n"] == 20
+    assert json.loads(judged.stdout)["n"] == 16
     refused = run_command(home.home, "evaluate", "e/seed_7_fold_1", "--on", "test")
     assert refused.returncode == 2
-    assert "has no test part" in _one_line(refused.stderr)
+    assert "has no test part" in one_line(refused.stderr)
     refused = run_command(home.home, "resume", "e/seed_7_fold_1")
     assert refused.returncode == 2
-    assert "is finished" in _one_line(refused.stderr)
+    assert "is finished" in one_line(refused.stderr)
 
     pictures = sorted((films / "films").glob("*.png"))[:2]
-    answered = run_command(
+    answered = run_program(
         home.home, "predict", "--run", "e/seed_7_fold_1", *map(str, pictures), str(films / "README.txt"), "--json"
     )
     assert answered.returncode == 1  # one of the three is no image
@@ -94,7 +79,7 @@ def test_films_become_a_data_set_a_split_and_a_trained_run(home, films):
 
 
 def test_status_lists_every_run_with_its_state(home):
-    listed = json.loads(run_command(home.home, "status", "--json").stdout)
+    listed = json.loads(run_program(home.home, "status", "--json").stdout)
     states = {item["run"]: item["state"] for item in listed}
     assert states["density/seed_42"] == "finished"
 
@@ -135,17 +120,24 @@ def test_a_report_pack_is_written_with_the_promised_names(home, tmp_path):
 def test_a_wrong_input_gets_one_line_and_its_exit_code(home, arguments, code, words):
     done = run_command(home.home, *arguments)
     assert (done.returncode, done.stdout) == (code, "")
-    assert words in _one_line(done.stderr)
+    assert words in one_line(done.stderr)
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(("status", "no/run"), 2), (("stop", "density/seed_42"), 1)])
+def test_a_program_of_its_own_ends_with_the_same_line_and_code(home, arguments, code):
+    done, here = run_program(home.home, *arguments), run_command(home.home, *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", here.stderr)
+    one_line(done.stderr)
 
 
 def test_an_unknown_option_is_wrong_usage(home):
-    assert run_command(home.home, "status", "--nothing").returncode == 2
+    assert run_program(home.home, "status", "--nothing").returncode == 2
 
 
 def test_training_exits_75_while_the_slot_is_taken(home):
     run = write_run(home.experiments / "waiting" / "seed_1", state="queued", epochs_run=0, with_predictions=False)
     with lock_of(home.slot_lock).acquire():
-        assert run_command(home.home, "train", "--run-dir", str(run.path)).returncode == 75
+        assert run_program(home.home, "train", "--run-dir", str(run.path)).returncode == 75
 
 
 def test_imported_histories_are_compared_by_name_and_a_wrong_part_is_wrong_usage(home, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import make_public_sets
-from test_cli import run_command
+from command_line import run_command
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 
@@ -33,8 +34,14 @@ def experiments(tmp_path_factory):
     }
 
 
-def test_the_result_has_the_promised_shape_and_is_json(experiments):
-    result = compare({name: experiments[name] for name in ("plain", "better")})
+@pytest.fixture(scope="module")
+def result_of(experiments):
+    """``result_of("plain", "better")`` -> their comparison, computed once for all tests that look at it."""
+    return functools.cache(lambda *names: compare({name: experiments[name] for name in names}))
+
+
+def test_the_result_has_the_promised_shape_and_is_json(experiments, result_of):
+    result = result_of("plain", "better")
     json.dumps(result, allow_nan=False)
     assert {"groups", "tests", "warnings", "answer"} <= set(result)
     group = result["groups"][0]
@@ -47,8 +54,8 @@ def test_the_result_has_the_promised_shape_and_is_json(experiments):
     assert group["metrics"]["accuracy"]["sd"] == pytest.approx(np.std(values, ddof=1))
 
 
-def test_the_paired_difference_is_that_of_the_means_of_scikit_learn(experiments):
-    result = compare({name: experiments[name] for name in ("plain", "better")})
+def test_the_paired_difference_is_that_of_the_means_of_scikit_learn(experiments, result_of):
+    result = result_of("plain", "better")
     tests = {test["metric"]: test for test in result["tests"]}
     accuracy, kappa = [], []
     for name in ("plain", "better"):
@@ -64,14 +71,14 @@ def test_the_paired_difference_is_that_of_the_means_of_scikit_learn(experiments)
         assert test["paired"]
 
 
-def test_the_interval_with_runs_is_wider_than_the_one_with_patients_only(experiments):
-    for test in compare({name: experiments[name] for name in ("plain", "better")})["tests"]:
+def test_the_interval_with_runs_is_wider_than_the_one_with_patients_only(result_of):
+    for test in result_of("plain", "better")["tests"]:
         only = test["patients_only"]
         assert test["ci_high"] - test["ci_low"] > only["ci_high"] - only["ci_low"]
 
 
-def test_a_clear_difference_on_few_seeds_is_a_description_and_names_the_better_one(experiments):
-    result = compare({name: experiments[name] for name in ("plain", "better")})
+def test_a_clear_difference_on_few_seeds_is_a_description_and_names_the_better_one(result_of):
+    result = result_of("plain", "better")
     assert result["primary_metric"] == "kappa_quadratic"
     assert result["answer"].startswith("better is ahead of plain in Kappa (quadratic) by ")
     assert "with 3 runs each, take it as a description" in result["answer"]
@@ -84,8 +91,8 @@ def test_a_group_against_itself_cannot_be_told_apart(experiments):
     assert all(test["difference"] == 0 for test in result["tests"])
 
 
-def test_other_films_get_a_warning_and_no_paired_test(experiments):
-    result = compare({name: experiments[name] for name in ("plain", "elsewhere")})
+def test_other_films_get_a_warning_and_no_paired_test(result_of):
+    result = result_of("plain", "elsewhere")
     assert not any(test["paired"] for test in result["tests"])
     assert any("not measured on the same films" in warning for warning in result["warnings"])
 
@@ -98,8 +105,8 @@ def test_other_classes_are_never_tested_against_each_other(experiments, tmp_path
     assert any("different classes" in warning for warning in result["warnings"])
 
 
-def test_different_films_of_different_patients_get_an_independent_difference(experiments):
-    result = compare({name: experiments[name] for name in ("plain", "elsewhere")})
+def test_different_films_of_different_patients_get_an_independent_difference(result_of):
+    result = result_of("plain", "elsewhere")
     test = next(test for test in result["tests"] if test["metric"] == "accuracy")
     values = [group["metrics"]["accuracy"]["films"] for group in result["groups"]]
     assert test["test"] == "independent"
@@ -129,8 +136,8 @@ def test_better_takes_five_runs_an_interval_without_zero_and_most_pairs(tmp_path
     assert (found["better"], found["value"]) == ("b", 0.0)
 
 
-def test_models_of_the_same_seed_are_tested_one_against_one(experiments):
-    result = compare({name: experiments[name] for name in ("plain", "better")})
+def test_models_of_the_same_seed_are_tested_one_against_one(experiments, result_of):
+    result = result_of("plain", "better")
     further = [test for test in result["further_tests"] if test.get("models") == "seed 42 against seed 42"]
     assert {test["test"] for test in further} == {"mcnemar", "delong"}
     tables = [experiments[name][0].predictions("val") for name in ("plain", "better")]
@@ -277,7 +284,7 @@ def test_a_gap_between_unlike_settings_is_not_laid_at_the_split(tmp_path):
 def test_every_centre_has_its_own_numbers_or_the_reason_why_not(tmp_path):
     many = compare({"many": write_experiment(tmp_path / "many", patients=1500)})["centres"]
     assert [row["center"] for row in many] == ["1", "2", "3"]
-    first = write_experiment(tmp_path / "again", patients=1500)[0].predictions("val")
+    first = write_run(tmp_path / "again" / "seed_42", patients=1500).predictions("val")
     here = first[first["center"] == "1"]
     assert many[0]["films"] == len(here)
     assert all(row["metrics"]["macro_f1"]["ci_low"] < row["metrics"]["macro_f1"]["value"] for row in many)
@@ -316,10 +323,10 @@ def experiment_runs_of(workspace, name):
     return [run for run in list_runs(workspace) if run.experiment == name]
 
 
-def test_what_so_many_runs_can_show_is_said_with_numbers(experiments):
-    text = compare({"plain": experiments["plain"]})["visibility"][0]["text"]
+def test_what_so_many_runs_can_show_is_said_with_numbers(result_of):
+    text = result_of("plain")["visibility"][0]["text"]
     assert text.startswith("plain: by training chance alone")
-    pair = compare({name: experiments[name] for name in ("plain", "better")})["visibility"][0]
+    pair = result_of("plain", "better")["visibility"][0]
     assert pair["text"].startswith("plain against better: with these runs and patients only true differences")
 
 
@@ -339,8 +346,8 @@ def test_a_run_with_a_damaged_history_is_left_out_with_its_reason(experiments, t
     assert "not readable" in group["left_out"][0]["reason"]
 
 
-def test_few_runs_and_a_best_epoch_at_the_end_are_warned_about(experiments):
-    warnings = compare({"plain": experiments["plain"]})["warnings"]
+def test_few_runs_and_a_best_epoch_at_the_end_are_warned_about(result_of):
+    warnings = result_of("plain")["warnings"]
     assert any("descriptive only" in warning for warning in warnings)
     assert any("best epoch is the last one" in warning for warning in warnings)
 

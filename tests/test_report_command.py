@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from command_line import run_command
 from make_runs import write_run
-from test_cli import run_command
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from mammo_core.workflows.launch import LaunchPlan, launch, resume_runs
 from mammo_core.workflows.supervisor import Supervisor, describe_exit
 
 SETTINGS = {
-    "arch": "resnet10t",
+    "arch": "test_resnet",
     "weights": "none",
     "image_size": 48,
     "epochs": 2,
@@ -89,8 +89,9 @@ def test_seeds_wait_for_the_slot_and_train_one_after_another_whatever_number_of_
     assert len([request for request in queue.list_requests(home) if request.arguments.get("run") == runs[0].id]) == 1
 
 
-def test_a_killed_child_is_told_in_words_and_the_next_one_starts_stops_and_resumes(home, supervisor):
-    killed, after = _launch(home, "killed", seeds=(1, 2), epochs=60)
+def test_a_killed_child_is_told_in_words_and_the_next_one_starts_stops_resumes_and_outlives_its_server(home, supervisor):
+    """One story, because every child takes seconds to start."""
+    killed, after = _launch(home, "killed", seeds=(1, 2), epochs=1000)
     _wait(lambda: killed.state() == "running" and killed.history(), "the first run to train")
     psutil.Process(killed.status().pid).send_signal(signal.SIGKILL)
     _wait(lambda: _request(home, killed).state == "failed", "the request to fail")
@@ -107,15 +108,11 @@ def test_a_killed_child_is_told_in_words_and_the_next_one_starts_stops_and_resum
     kept = len(after.history())
     resume_runs(home, [after])
     _wait(lambda: after.state() == "running" and len(after.history()) > kept, "the run to go on")
-    after.ask_to_stop()
-    _wait(lambda: _request(home, after).state == "done", "the run to stop again")
+    _outlives_its_server(home, supervisor, after)
 
 
-def test_a_training_goes_on_when_the_server_ends_and_is_met_again(home):
-    first = Supervisor(home)
-    first.start()
-    (run,) = _launch(home, "orphan", epochs=40)
-    _wait(lambda: run.state() == "running" and run.history(), "the run to train")
+def _outlives_its_server(home, first, run):
+    """A training goes on when the server that started it ends, is met again by the next one, and is then ended in order."""
     first.stop()
     seen = len(run.history())
     _wait(lambda: len(run.history()) > seen, "the orphan to train on")
@@ -129,6 +126,7 @@ def test_a_training_goes_on_when_the_server_ends_and_is_met_again(home):
     _wait(lambda: waiting.state() == "finished", "the waiting run to get its turn")
     _wait(lambda: _request(home, run).state == "done", "the orphan's request to be closed")
     _wait(lambda: _request(home, waiting).state == "done", "the last child to end")
+    assert run.state() == "stopped"
     second.stop()
 
 

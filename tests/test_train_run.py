@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import pickle
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -38,6 +38,7 @@ SETTINGS = {
     "early_stopping_patience": None,
     "threads": 1,
 }
+PATIENCE_SECONDS = 120
 
 
 def _silent(done: int, total: int, message: str = "") -> None:
@@ -64,7 +65,34 @@ def finished(home) -> RunDir:
     return run
 
 
-def _training_process(home: Workspace, run: RunDir) -> subprocess.Popen:
+@pytest.fixture(scope="module")
+def processes():
+    """Makes processes to be killed. Where the system can, they branch off one that has loaded torch already."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mammo_core.workflows.train_run"])
+    return context
+
+
+def _train_and_kill(processes, home: Workspace, run: RunDir, seconds: float) -> None:
+    """Train in another process, which is killed so long after its first epoch."""
+    child = processes.Process(target=train, args=(home, run))
+    child.start()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not run.history() and child.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(seconds)
+    child.kill()
+    child.join()
+    assert run.history()
+
+
+def _copy(home: Workspace, run: RunDir, experiment: str) -> RunDir:
+    return RunDir(shutil.copytree(run.path, home.experiments / experiment / run.name))
+
+
+def _training_program(home: Workspace, run: RunDir) -> subprocess.Popen:
     command = [sys.executable, "-m", "mammo_core", "--home", str(home.home), "train", "--run-dir", str(run.path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=PROJECT_ROOT, stderr=subprocess.DEVNULL, env=environment)
@@ -146,15 +174,9 @@ def test_evaluating_val_again_gives_the_numbers_of_training(home, finished):
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.7])
-def test_a_killed_run_is_resumed_to_the_bits_of_an_uninterrupted_one(home, finished, seconds):
+def test_a_killed_run_is_resumed_to_the_bits_of_an_uninterrupted_one(processes, home, finished, seconds):
     run = _new_run(home, f"killed_{int(seconds * 10)}")
-    with _training_process(home, run) as child:
-        deadline = time.monotonic() + 120
-        while not run.history() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(seconds)
-        child.send_signal(signal.SIGKILL)
-    assert run.history()
+    _train_and_kill(processes, home, run, seconds)
     assert train(home, run) == DONE
     assert _comparable(run) == _comparable(finished)
     first, second = (torch.load(r.final_model, weights_only=True)["model_state"] for r in (run, finished))
@@ -164,20 +186,19 @@ def test_a_killed_run_is_resumed_to_the_bits_of_an_uninterrupted_one(home, finis
 
 def test_a_stopped_run_says_so_and_can_be_resumed(home, finished):
     run = _new_run(home, "stopped")
-    with _training_process(home, run) as child:
+    with _training_program(home, run) as child:
         while not run.history() and child.poll() is None:
             time.sleep(0.02)
         run.ask_to_stop()
-        assert child.wait(timeout=120) == STOPPED
+        assert child.wait(timeout=PATIENCE_SECONDS) == STOPPED
     assert (run.state(), run.status().stop_reason, run.status().epoch) == ("stopped", "user", len(run.history()))
     check_resumable(run)
     assert train(home, run) == DONE
     assert _comparable(run) == _comparable(finished)
 
 
-def test_resume_refuses_a_changed_configuration(home):
-    run = _new_run(home, "changed", epochs=1)
-    assert train(home, run) == DONE
+def test_resume_refuses_a_changed_configuration(home, finished):
+    run = _copy(home, finished, "changed")
     write_yaml(run.config_file, {**read_yaml(run.config_file), "lr": 0.5})
     assert train(home, run) == FAILED
     assert "its configuration changed since it was started" in run.status().message
@@ -236,15 +257,10 @@ def test_a_run_goes_on_from_another_ones_best_weights(home, finished):
     assert "expected resnet14t" in other.status().message
 
 
-def test_a_stopped_run_goes_on_although_the_weights_it_started_from_are_gone(home, finished):
-    base = _new_run(home, "base", epochs=1)
-    assert train(home, base) == DONE
+def test_a_stopped_run_goes_on_although_the_weights_it_started_from_are_gone(processes, home, finished):
+    base = _copy(home, finished, "base")
     run = _new_run(home, "orphan", epochs=3, init_from=base.id)
-    with _training_process(home, run) as child:
-        deadline = time.monotonic() + 120
-        while not run.history() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        child.send_signal(signal.SIGKILL)
+    _train_and_kill(processes, home, run, 0.0)
     shutil.rmtree(base.path)
     assert train(home, run) == DONE
     assert len(run.history()) == 3

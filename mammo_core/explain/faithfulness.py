@@ -26,8 +26,7 @@ from mammo_core.explain.gradcam import explain
 from mammo_core.explain.localisation import MAP, mean_estimates
 from mammo_core.explain.sanity import StudiedFilm, Verdict
 from mammo_core.runs.schema import MetricValue
-from mammo_core.training.batches import to_float
-from mammo_core.training.models import Normalisation, normalise
+from mammo_core.training.models import Normalisation, normalise, to_float
 
 Values = npt.NDArray[np.float32]
 Ranks = npt.NDArray[np.float64]

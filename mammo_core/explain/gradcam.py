@@ -22,8 +22,7 @@ from mammo_core.errors import ConfigError, DataError
 from mammo_core.explain.layers import target_layer
 from mammo_core.explain.methods import FINE_METHODS, FINE_STRIDE, METHOD_TITLES
 from mammo_core.explain.targets import MapTarget, class_target
-from mammo_core.training.batches import to_float
-from mammo_core.training.models import Normalisation, normalise
+from mammo_core.training.models import Normalisation, normalise, to_float
 
 Values = npt.NDArray[np.float32]
 

@@ -23,8 +23,7 @@ from mammo_core.explain.gradcam import explain
 from mammo_core.explain.localisation import mean_estimates
 from mammo_core.explain.randomise import cascade
 from mammo_core.runs.schema import MetricValue
-from mammo_core.training.batches import to_float
-from mammo_core.training.models import Normalisation, normalise
+from mammo_core.training.models import Normalisation, normalise, to_float
 
 Grid = npt.NDArray[np.float32]
 Tick = Callable[[], None]

@@ -33,8 +33,7 @@ from mammo_core.predict.model_record import REFERENCE_PREFIX, model_id_of, model
 from mammo_core.predict.unfamiliar import Unfamiliar
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.settings import Workspace
-from mammo_core.training.batches import to_float
-from mammo_core.training.models import choose_device, features_and_logits, normalise
+from mammo_core.training.models import choose_device, features_and_logits, normalise, to_float
 
 PHANTOM_VENDOR = "MammoTrace phantom"
 """Begins the manufacturer of the app's own synthetic films."""

@@ -1,12 +1,11 @@
-"""Films in batches, in an order and with augmentation that are counted, not remembered.
+"""Films in batches, in an order that is counted, not remembered.
 
-The order of an epoch is a function of (seed, epoch) and the augmentation of a film one of (seed, epoch, index). Nothing depends
-on how many numbers were drawn before, so a run is the same with or without worker processes and after a resume.
+The order of an epoch is a function of (seed, epoch). Nothing depends on how many numbers were drawn before, so a run is the same
+with or without worker processes and after a resume.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,20 +14,14 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-ORDER_STREAM, AUGMENT_STREAM = 1, 2
-"""Keep the random streams of one (seed, epoch) apart."""
+from mammo_core.training.ranks import ALONE, Ranks
 
-MAX_ROTATION_DEGREES = 10.0
-MAX_SHIFT = 0.05
-"""Of the canvas side."""
-SCALE_RANGE = (0.92, 1.08)
-MAX_BRIGHTNESS = 0.08
-"""Added to pixels in [0, 1]."""
-CONTRAST_RANGE = (0.85, 1.15)
+ORDER_STREAM = 1
+"""Keeps the order's random stream apart from the others of one (seed, epoch)."""
 
 
 @dataclass(frozen=True)
-class FilmSet(Dataset[tuple[int, npt.NDArray[np.uint8]]]):
+class FilmSet(Dataset[npt.NDArray[np.uint8]]):
     """The prepared films of one split part.
 
     ``load(image_id)`` returns the film as uint8 of shape (H, W); it must be picklable where worker processes are used.
@@ -41,22 +34,57 @@ class FilmSet(Dataset[tuple[int, npt.NDArray[np.uint8]]]):
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def __getitem__(self, index: int) -> tuple[int, npt.NDArray[np.uint8]]:
-        return index, self.load(self.image_ids[index])
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        return self.load(self.image_ids[index])
 
 
 @dataclass(frozen=True)
 class Batch:
-    """``films`` uint8 (B, 1, H, W), ``labels`` int64 (B,), ``indices`` int64 (B,) into the film set."""
+    """This process's share of a batch.
+
+    ``films`` uint8 (B, 1, H, W), ``labels`` int64 (B,); ``indices`` and ``repeats`` int64 (B,): places in the film set, and how
+    often each film came before in this pass; ``counted`` float32 (B,) is 0 for films that only fill the batch. ``whole_labels``
+    int64 are those of the whole batch, over all processes, without such films.
+    """
 
     films: torch.Tensor
     labels: torch.Tensor
     indices: npt.NDArray[np.int64]
+    repeats: npt.NDArray[np.int64]
+    counted: torch.Tensor
+    whole_labels: torch.Tensor
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """A permutation of ``range(n)`` that depends on nothing but its arguments."""
     return np.random.default_rng([seed, epoch, ORDER_STREAM]).permutation(n)
+
+
+def balanced_order(labels: npt.NDArray[np.int64], seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """``len(labels)`` places in which every class that there is comes equally often, give or take one, in a mixed order.
+
+    A class goes round its films as often as needed, each round in an order of its own: no film of it comes twice more often than
+    another.
+    """
+    rng = np.random.default_rng([seed, epoch, ORDER_STREAM])
+    classes = rng.permutation(np.unique(labels))
+    wanted = [len(labels) // len(classes) + (place < len(labels) % len(classes)) for place in range(len(classes))]
+    chosen = []
+    for name, count in zip(classes, wanted, strict=True):
+        films = np.flatnonzero(labels == name)
+        rounds = [rng.permutation(films) for _ in range(-(-count // len(films)))]
+        chosen.append(np.concatenate(rounds)[:count])
+    order: npt.NDArray[np.int64] = rng.permutation(np.concatenate(chosen))
+    return order
+
+
+def repeats_of(order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How often each entry came before in ``order``."""
+    sorting = np.argsort(order, kind="stable")
+    _, starts, counts = np.unique(order[sorting], return_index=True, return_counts=True)
+    repeats = np.empty(len(order), dtype=np.int64)
+    repeats[sorting] = np.arange(len(order)) - np.repeat(starts, counts)
+    return repeats
 
 
 def batch_slices(n: int, batch_size: int) -> list[slice]:
@@ -70,14 +98,69 @@ def batch_slices(n: int, batch_size: int) -> list[slice]:
     return [slice(start, end) for start, end in zip(starts, [*starts[1:], n], strict=True)]
 
 
-class BatchLoader:
-    """Loads the batches of any order; its worker processes, if any, live as long as it does."""
+@dataclass(frozen=True)
+class Share:
+    """One process's part of one batch of an epoch's order."""
 
-    def __init__(self, films: FilmSet, batch_size: int, num_workers: int = 0) -> None:
+    indices: npt.NDArray[np.int64]
+    repeats: npt.NDArray[np.int64]
+    whole: npt.NDArray[np.int64]
+    fillers: int = 0
+    """How many films at the end only fill the batch."""
+
+    @property
+    def counted(self) -> torch.Tensor:
+        counted = torch.ones(len(self.indices))
+        counted[len(self.indices) - self.fillers :] = 0
+        return counted
+
+
+def largest_share(batch_size: int, ranks: Ranks) -> int:
+    """Films of a full batch in the process that gets most of them."""
+    return -(-batch_size // ranks.count)
+
+
+def shares(order: npt.NDArray[np.int64], batch_size: int, ranks: Ranks) -> list[Share]:
+    """Every batch of ``order``, cut for this process."""
+    repeats = repeats_of(order)
+    return [
+        Share(ranks.share(order[part]), ranks.share(repeats[part]), order[part]) for part in batch_slices(len(order), batch_size)
+    ]
+
+
+def full_shares(order: npt.NDArray[np.int64], batch_size: int, ranks: Ranks) -> list[Share]:
+    """As :func:`shares`, every one of the same size: the short ones are filled with the first films of ``order``.
+
+    On a device that prepares its kernels for each shape anew, one batch of another size can cost more than an epoch.
+    """
+    repeats, size, found = repeats_of(order), largest_share(batch_size, ranks), []
+    for start in range(0, len(order), batch_size):
+        part = slice(start, start + batch_size)
+        mine, seen = ranks.share(order[part]), ranks.share(repeats[part])
+        fillers = np.resize(order, size - len(mine))
+        zeros = np.zeros(len(fillers), dtype=np.int64)
+        found.append(Share(np.concatenate([mine, fillers]), np.concatenate([seen, zeros]), order[part], len(fillers)))
+    return found
+
+
+class BatchLoader:
+    """Loads the batches of any order; its worker processes, if any, live as long as it does.
+
+    ``_cut`` is how an order becomes batches: :func:`shares`, or :func:`full_shares` where every batch must have one size.
+
+    Parameters
+    ----------
+    batch_size : films of a whole batch, over all processes
+    """
+
+    _cut = staticmethod(shares)
+
+    def __init__(self, films: FilmSet, batch_size: int, num_workers: int = 0, ranks: Ranks = ALONE) -> None:
         self.films = films
-        self._order: list[list[int]] = []
-        self._slices = batch_slices(len(films), batch_size)
-        self._loader: DataLoader[tuple[int, npt.NDArray[np.uint8]]] = DataLoader(
+        self._batch_size = batch_size
+        self._ranks = ranks
+        self._shares: list[Share] = []
+        self._loader: DataLoader[npt.NDArray[np.uint8]] = DataLoader(
             films,
             batch_sampler=_Order(self),
             num_workers=num_workers,
@@ -90,18 +173,29 @@ class BatchLoader:
         )
 
     def __len__(self) -> int:
-        return len(self._slices)
+        """Batches of a pass over as many films as there are."""
+        return len(self._cut(np.arange(len(self.films)), self._batch_size, self._ranks))
 
     def batches(self, order: npt.NDArray[np.int64] | None = None) -> Iterator[Batch]:
-        """One pass over the films, in ``order`` or as they stand."""
+        """One pass over the films, in ``order`` or as they stand; a process without a film of a batch gets an empty one."""
         order = np.arange(len(self.films)) if order is None else order
-        self._order = [order[part].tolist() for part in self._slices]
-        for films, indices in self._loader:
-            yield Batch(films, torch.from_numpy(self.films.labels[indices]), indices)
+        self._shares = self._cut(order, self._batch_size, self._ranks)
+        labels = self.films.labels
+        films = iter(self._loader)
+        for share in self._shares:
+            stacked = next(films) if len(share.indices) else _stack([self.films[int(share.whole[0])]])[:0]
+            yield Batch(
+                stacked,
+                torch.from_numpy(labels[share.indices]),
+                share.indices,
+                share.repeats,
+                share.counted,
+                torch.from_numpy(labels[share.whole]),
+            )
 
     @property
     def current_order(self) -> list[list[int]]:
-        return self._order
+        return [share.indices.tolist() for share in self._shares if len(share.indices)]
 
 
 class _Order:
@@ -117,45 +211,5 @@ class _Order:
         return len(self._loader)
 
 
-def _stack(items: list[tuple[int, npt.NDArray[np.uint8]]]) -> tuple[torch.Tensor, npt.NDArray[np.int64]]:
-    films = torch.from_numpy(np.stack([film for _, film in items])[:, None])
-    return films, np.array([index for index, _ in items], dtype=np.int64)
-
-
-def to_float(films: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """uint8 films to float32 in [0, 1] on ``device``."""
-    return films.to(device, non_blocking=True).float().div_(255)
-
-
-def augment(films: torch.Tensor, indices: npt.NDArray[np.int64], seed: int, epoch: int) -> torch.Tensor:
-    """Light augmentation of a batch, each film by its own (seed, epoch, index).
-
-    Rotation, shift and scale about the middle of the chest-wall side's canvas, then brightness and contrast; no left-right
-    flip, because films are oriented with the chest wall on the left. What comes in from outside is background.
-
-    Parameters
-    ----------
-    films : float Tensor of shape (B, 1, H, W), in [0, 1]
-    """
-    draws = torch.tensor(
-        np.stack([_draws(seed, epoch, int(index)) for index in indices]), dtype=torch.float32, device=films.device
-    )
-    height, width = films.shape[-2:]
-    angle = draws[:, 0] * math.radians(MAX_ROTATION_DEGREES)
-    scale = SCALE_RANGE[0] + (draws[:, 1] + 1) / 2 * (SCALE_RANGE[1] - SCALE_RANGE[0])
-    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
-    aspect = height / width  # affine_grid's coordinates run from -1 to 1 on both axes
-    rows = [
-        torch.stack([cos, -sin * aspect, draws[:, 2] * 2 * MAX_SHIFT], dim=1),
-        torch.stack([sin / aspect, cos, draws[:, 3] * 2 * MAX_SHIFT], dim=1),
-    ]
-    grid = torch.nn.functional.affine_grid(torch.stack(rows, dim=1), list(films.shape), align_corners=False)
-    moved = torch.nn.functional.grid_sample(films, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    contrast = CONTRAST_RANGE[0] + (draws[:, 4] + 1) / 2 * (CONTRAST_RANGE[1] - CONTRAST_RANGE[0])
-    brightness = draws[:, 5] * MAX_BRIGHTNESS
-    changed = (moved - 0.5) * contrast.view(-1, 1, 1, 1) + 0.5 + brightness.view(-1, 1, 1, 1)
-    return torch.where(moved > 0, changed, moved).clamp_(0, 1)  # the background stays black
-
-
-def _draws(seed: int, epoch: int, index: int) -> npt.NDArray[np.float64]:
-    return np.random.default_rng([seed, epoch, AUGMENT_STREAM, index]).uniform(-1, 1, size=6)
+def _stack(films: list[npt.NDArray[np.uint8]]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(films)[:, None])

@@ -57,6 +57,11 @@ def normalisation_of(model: nn.Module) -> Normalisation:
     return Normalisation(tuple(config["mean"]), tuple(config["std"]))
 
 
+def to_float(films: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """uint8 films to float32 in [0, 1] on ``device``."""
+    return films.to(device, non_blocking=True).float().div_(255)
+
+
 def normalise(films: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
     """Turn grey films into model input.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,17 +40,46 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
 
     Adam keeps its classical L2 penalty on every parameter, as the setups that use it were defined.
     """
-    if config.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.lr)
+    groups = _parameter_groups(model, config)
+    device = next(model.parameters()).device
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    if device.type != "cuda":
+        return kind(groups, lr=config.lr)
+    for group in groups:  # a rate that lies on the device can change while a captured graph uses it
+        group["lr"] = torch.tensor(group["lr"], device=device)
+    return kind(groups, fused=True, capturable=True)
+
+
+def _parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Groups by weight decay and, where the backbone learns more slowly, by its share ``rate`` of the head's learning rate."""
+    slower = config.backbone_lr_factor != 1
+    head = {id(parameter) for parameter in model.get_classifier().parameters()} if slower else set()  # type: ignore[operator]
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        rate = config.backbone_lr_factor if slower and id(parameter) not in head else 1.0
+        spared = config.optimizer == "adamw" and parameter.ndim <= 1
+        groups.setdefault((rate, 0.0 if spared else config.weight_decay), []).append(parameter)
+    return [
+        {"params": chosen, "lr": config.lr * rate, "weight_decay": decay, "rate": rate}
+        for (rate, decay), chosen in groups.items()
+    ]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the head's rate; groups of the backbone get their share of it."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        rate = lr * group.get("rate", 1.0)
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def place_rates(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """After loading a state: rates as :func:`build_optimizer` makes them, tensors on CUDA and plain numbers elsewhere."""
+    for group in optimizer.param_groups:
+        rate = float(group["lr"])
+        group["lr"] = torch.tensor(rate, device=device) if device.type == "cuda" else rate
 
 
 def class_weights(config: TrainConfig, train_counts: Sequence[int]) -> list[float] | None:

@@ -12,7 +12,7 @@ from mammo_core.settings import Workspace
 from mammo_core.storage import read_text_table
 from mammo_core.training.batches import BatchLoader
 from mammo_core.training.checkpoint import load_checkpoint
-from mammo_core.training.engine import infer
+from mammo_core.training.inference import infer
 from mammo_core.training.models import choose_device
 from mammo_core.workflows.films import prepare_rows
 from mammo_core.workflows.predictions import prediction_table

@@ -33,6 +33,7 @@ from mammo_core.storage import lock_of, sha256_of, write_atomic, write_json
 from mammo_core.training.checkpoint import Checkpoint, cpu_copy, load_checkpoint, load_tensors, save_checkpoint
 from mammo_core.training.engine import Engine, EpochOutcome, Stopped
 from mammo_core.training.models import Normalisation, choose_device, new_model, normalisation_of
+from mammo_core.training.planning import plan_steps
 from mammo_core.training.weights import find_weights, load_into
 from mammo_core.workflows.environment import describe_environment
 from mammo_core.workflows.exit_codes import BUSY, DISK_FULL, DONE, FAILED, STOPPED
@@ -46,7 +47,7 @@ log = logging.getLogger("mammo_core.run")
 LOCK_SECONDS = 2.0
 """A reader that probes a lock holds it for an instant; a trainer outwaits that, not another trainer."""
 
-MACHINE_SETTINGS = ("num_workers",)
+MACHINE_SETTINGS = ("num_workers", "threads", "micro_batch")
 """Settings that may differ on resume, because the result does not depend on them."""
 
 
@@ -160,7 +161,9 @@ class _Training:
             films = self._prepare()
             state = self._kept_state()
             model, normalisation = self._first_weights() if state is None else self._kept_model(state)
-            engine = Engine(config, model, normalisation, films.part("train"), films.part("val"), device, on_step=self._on_step)
+            train, validation = films.part("train"), films.part("val")
+            plan = plan_steps(config, model, device, len(train), config.batch_size, threads)
+            engine = Engine(config, model, normalisation, train, validation, device, on_step=self._on_step, plan=plan)
             fingerprint = _fingerprint(run, config, films)
             if state is not None:
                 self._resume(engine, state, fingerprint)
@@ -219,6 +222,7 @@ class _Training:
                 "be neither the old run's nor a new one's. Put them back, or start a new run."
             )
         engine.load_state(state)
+        torch.set_num_threads(engine.plan_in_use.threads)  # with another number the last bits could differ
         self.writer.write_history(engine.history)  # a kill may have left them one epoch behind
         self.writer.write_status(epoch=len(engine.history))
         log.info("Resumed after epoch %d", len(engine.history))
@@ -251,7 +255,7 @@ class _Training:
     def _checkpoint(self, engine: Engine, films: PreparedSplit, epoch: int) -> Checkpoint:
         record = engine.history[epoch - 1]
         return Checkpoint(
-            weights=cpu_copy(engine.model),
+            weights=cpu_copy(engine.judged),
             config=self.config,
             normalisation=engine.normalisation,
             preprocessing_version=PREPROCESSING_VERSION,

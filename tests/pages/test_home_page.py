@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
 from make_runs import write_experiment, write_run
 from mammo_core.runs.queue import enqueue, list_requests, update
-from mammo_core.settings import HOME_VARIABLE, Workspace
+from mammo_core.settings import Workspace
 from mammo_core.workflows.housekeeping import list_trash, move_to_trash
 
 OpenPage = Callable[..., AppTest]
 Read = Callable[[AppTest], str]
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def button(app: AppTest, label: str):
@@ -115,22 +110,3 @@ def test_a_deleted_run_can_be_put_back_and_the_trash_asks_before_it_is_emptied(
     assert list_trash(workspace)
     button(app, "Put back").click().run()
     assert run.path.is_dir()
-
-
-SCRIPT = """
-import sys
-sys.path.insert(0, ".")
-from streamlit.testing.v1 import AppTest
-for name in ("home", "films", "splits", "queue"):
-    page = AppTest.from_file("app.py", default_timeout=60).switch_page(f"pages/{name}.py").run()
-    assert page.title and not page.exception, (name, page.exception)
-    assert "torch" not in sys.modules, f"{name} loads torch"
-"""
-
-
-def test_pages_that_only_read_never_load_torch(workspace: Workspace) -> None:
-    write_run(workspace.experiments / "density" / "seed_42", epochs=2)
-    environment = {**os.environ, HOME_VARIABLE: str(workspace.home)}
-    command = [sys.executable, "-c", SCRIPT]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]

@@ -11,14 +11,13 @@ from make_runs import write_experiment
 from mammo_core.settings import HOME_VARIABLE, Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("history", "compare", "evaluate", "gradcam", "predict", "models", "report")
+PAGES = ("home", "films", "splits", "queue", "history", "compare", "evaluate", "gradcam", "predict", "models", "report")
 SCRIPT = """
 import sys
 from streamlit.testing.v1 import AppTest
-app = AppTest.from_file("app.py", default_timeout=60).run()
 for name in {pages!r}:
     page = AppTest.from_file("app.py", default_timeout=60).switch_page(f"pages/{{name}}.py").run()
-    assert not page.exception, (name, page.exception)
+    assert page.title and not page.exception, (name, page.exception)
     assert "torch" not in sys.modules, f"{{name}} loads torch"
 """
 
