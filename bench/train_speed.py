@@ -221,6 +221,7 @@ def ours(chosen: argparse.Namespace, folder: Path, size: int, batch: int) -> dic
             if ranks.first:
                 torch.save(engine.state(), Path(place) / "resume.pt")
             checkpoints.append(time.perf_counter() - start)
+        engine.close()
         return {
             "films_per_second": statistics.median(rates[1:]),
             "first_epoch": rates[0],

@@ -169,6 +169,10 @@ class Engine:
         self.history = [EpochRecord.model_validate(record) for record in state["history"]]
         self.progress = Progress(**state["progress"])
 
+    def close(self) -> None:
+        """To be called before the processes part; the engine can go on afterwards."""
+        self._stepper.close()
+
     def stop_reason(self) -> StopReason | None:
         """Why no further epoch is due, or ``None``."""
         patience = self.config.early_stopping_patience

@@ -37,6 +37,13 @@ class GraphStepper(Stepper):
         self._given.copy_from(given)
         self._graph.replay()
 
+    def close(self) -> None:
+        """A captured graph holds NCCL's communicator, whose end would wait for it for ever."""
+        if self._graph is not None:
+            torch.cuda.synchronize()
+            self._graph.reset()
+            self._graph = None
+
     def _capture(self, given: StepInput) -> None:
         model = torch.compile(self.model, dynamic=False) if self.plan.graphs == "compiled" else self.model
         self._given = given.clone()

@@ -100,6 +100,9 @@ class Stepper:
         self.gradients(given)
         self.update()
 
+    def close(self) -> None:
+        """Let go of what must not outlive the other processes."""
+
     def _join(self) -> None:
         if self.ranks.count > 1:
             for parameter in self.model.parameters():  # a process without a film of this batch has none
