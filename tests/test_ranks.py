@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,39 +12,11 @@ import torch
 
 from make_engines import WITHOUT_BATCH_NORM, engine, numbers
 from mammo_core.training.ranks import Ranks
+from several_processes import start_all, wait_all
 
 SIZES = (1, 7, 97, 101)
 """Validation films: odd numbers, fewer than a batch, and one alone."""
 RECIPE = {"arch": WITHOUT_BATCH_NORM, "dropout": 0.0, "epochs": 2, "class_weights": (1.0, 2.0)}
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _launch(count: int, out: Path) -> None:
-    """Start ``count`` processes of this file as ``torchrun`` would: their places stand in the environment."""
-    here = Path(__file__).resolve()
-    common = {
-        **os.environ,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
-        "WORLD_SIZE": str(count),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(here.parent), str(here.parent.parent)]),
-    }
-    processes = [
-        subprocess.Popen([sys.executable, str(here), str(out)], env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(count)
-    ]
-    try:
-        codes = [process.wait(timeout=180) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert codes == [0] * count
 
 
 def _train_all(ranks: Ranks) -> dict[str, object]:
@@ -75,7 +44,8 @@ def _main(out: Path) -> None:
 @pytest.fixture(scope="module")
 def in_two(tmp_path_factory) -> list[dict]:
     out = tmp_path_factory.mktemp("ranks")
-    _launch(2, out)
+    ended = wait_all(start_all(2, [sys.executable, str(Path(__file__).resolve()), str(out)]))
+    assert [code for code, _ in ended] == [0, 0], ended
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import signal
 import threading
 import time
@@ -24,16 +25,18 @@ import torch
 from mammo_core.analysis.variance import write_experiment_summary
 from mammo_core.config import TrainConfig
 from mammo_core.data.preprocess import PREPROCESSING_VERSION
-from mammo_core.errors import CheckpointMismatch, ConfigError, DiskFull, MammoError, NonFiniteLoss, RunBusy
+from mammo_core.errors import CheckpointMismatch, ConfigError, DataError, DiskFull, MammoError, NonFiniteLoss, RunBusy
 from mammo_core.runs.history import best_epoch
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.runs.schema import StopReason
 from mammo_core.settings import Workspace, physical_cores
 from mammo_core.storage import lock_of, sha256_of, write_atomic, write_json
+from mammo_core.training.batches import largest_share
 from mammo_core.training.checkpoint import Checkpoint, cpu_copy, load_checkpoint, load_tensors, save_checkpoint
 from mammo_core.training.engine import Engine, EpochOutcome, Stopped
 from mammo_core.training.models import Normalisation, choose_device, new_model, normalisation_of
 from mammo_core.training.planning import plan_steps
+from mammo_core.training.ranks import ALONE, Ranks, is_launched, join_ranks
 from mammo_core.training.weights import find_weights, load_into
 from mammo_core.workflows.environment import describe_environment
 from mammo_core.workflows.exit_codes import BUSY, DISK_FULL, DONE, FAILED, STOPPED
@@ -47,6 +50,9 @@ log = logging.getLogger("mammo_core.run")
 LOCK_SECONDS = 2.0
 """A reader that probes a lock holds it for an instant; a trainer outwaits that, not another trainer."""
 
+ASK_EVERY = 25
+"""Steps between two questions whether to stop, where several processes have to hear the answer."""
+
 MACHINE_SETTINGS = ("num_workers", "threads", "micro_batch")
 """Settings that may differ on resume, because the result does not depend on them."""
 
@@ -54,18 +60,37 @@ MACHINE_SETTINGS = ("num_workers", "threads", "micro_batch")
 def train(workspace: Workspace, run: RunDir) -> int:
     """Start or continue one run; returns an exit code of the job contract (0 done, 1, 3, 75, 130).
 
-    Everything that goes wrong is recorded in ``status.json`` and ``run.log``; nothing is raised but ``KeyboardInterrupt``.
+    Everything that goes wrong is recorded in ``status.json`` and ``run.log``; nothing is raised but ``KeyboardInterrupt``. Under
+    ``torchrun`` or ``accelerate launch`` every process calls this: the first one holds the locks and writes, the others follow.
     """
+    with join_ranks(run.config().device) if is_launched() else contextlib.nullcontext(ALONE) as ranks:
+        if not ranks.first:
+            return _follow(workspace, run, ranks)
+        try:
+            with (
+                _hold(run.lock_file, f"{run.id} is already being trained by another process."),
+                _hold(workspace.slot_lock, "Another training holds this machine's training slot."),
+                _log_to(run.log_file),
+            ):
+                ranks.tell(None)  # the others may begin
+                return _train_locked(workspace, run, ranks)
+        except RunBusy as error:
+            ranks.tell(BUSY)
+            log.warning("%s", error)
+            return BUSY
+
+
+def _follow(workspace: Workspace, run: RunDir, ranks: Ranks) -> int:
+    """What the other processes of a launch do: train the same model and write nothing."""
+    code = ranks.tell(None)
+    if code is not None:
+        return int(code)
     try:
-        with (
-            _hold(run.lock_file, f"{run.id} is already being trained by another process."),
-            _hold(workspace.slot_lock, "Another training holds this machine's training slot."),
-            _log_to(run.log_file),
-        ):
-            return _train_locked(workspace, run)
-    except RunBusy as error:
-        log.warning("%s", error)
-        return BUSY
+        reason = _Training(workspace, run, run.config(), None, ranks).go()
+    except MammoError as error:  # the first process meets and records the same, or sees that this one is gone
+        log.error("Process %d of %d: %s", ranks.rank, ranks.count, error)
+        return FAILED
+    return STOPPED if reason == "user" else DONE
 
 
 @contextlib.contextmanager
@@ -95,13 +120,13 @@ def _log_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _train_locked(workspace: Workspace, run: RunDir) -> int:
+def _train_locked(workspace: Workspace, run: RunDir, ranks: Ranks) -> int:
     writer = None
     try:
         config = run.config()
         run.stop_file.unlink(missing_ok=True)  # an old wish to stop does not end the run that is started now
         writer = RunWriter(run, config)
-        reason = _Training(workspace, run, config, writer).go()
+        reason = _Training(workspace, run, config, writer, ranks).go()
         state = "stopped" if reason == "user" else "finished"
         run.stop_file.unlink(missing_ok=True)
         writer.write_status(
@@ -148,32 +173,50 @@ class _Training:
     workspace: Workspace
     run: RunDir
     config: TrainConfig
-    writer: RunWriter
+    writer: RunWriter | None
+    """``None`` in the processes that follow the first one."""
+    ranks: Ranks = ALONE
 
     def go(self) -> StopReason:
-        run, config = self.run, self.config
-        threads = config.threads or physical_cores()
+        run, config, ranks = self.run, self.config, self.ranks
+        threads = config.threads or max(1, physical_cores() // ranks.count)
         torch.set_num_threads(threads)
         device = choose_device(config.device)
-        write_json(run.environment_file, describe_environment(str(device), threads))
-        log.info("Training %s on %s with %d threads", run.id, device, threads)
+        if config.deterministic:
+            _only_deterministic()
+        if ranks.first:
+            write_json(run.environment_file, {**describe_environment(str(device), threads), "processes": ranks.count})
+        log.info("Training %s on %s with %d threads in %d process(es)", run.id, device, threads, ranks.count)
         with _stop_on_signal(run):
             films = self._prepare()
             state = self._kept_state()
             model, normalisation = self._first_weights() if state is None else self._kept_model(state)
             train, validation = films.part("train"), films.part("val")
-            plan = plan_steps(config, model, device, len(train), config.batch_size, threads)
-            engine = Engine(config, model, normalisation, train, validation, device, on_step=self._on_step, plan=plan)
+            share = largest_share(config.batch_size, ranks)
+            plan = ranks.tell(plan_steps(config, model, device, len(train), share, threads))
+            engine = Engine(config, model, normalisation, train, validation, device, self._on_step, ranks, plan)
             fingerprint = _fingerprint(run, config, films)
             if state is not None:
                 self._resume(engine, state, fingerprint)
             reason = self._fit(engine, films, fingerprint)
-        if run.best_model.exists():
+            engine.close()
+        if ranks.first and run.best_model.exists():
             self._finish(engine, films, reason)
         return reason
 
     def _prepare(self) -> PreparedSplit:
-        films = prepare_split(self.workspace, self.run, self.config, self.writer.preparing)
+        """The films of the split; the first process reads what the cache lacks, and the others then find it there."""
+        if self.writer is None:
+            failed = self.ranks.tell("")
+            if failed:
+                raise DataError(failed)
+            return prepare_split(self.workspace, self.run, self.config, lambda done, total: None)
+        try:
+            films = prepare_split(self.workspace, self.run, self.config, self.writer.preparing)
+        except MammoError as error:
+            self.ranks.tell(str(error))
+            raise
+        self.ranks.tell("")
         for image_id, sentence in films.left_out:
             log.warning("Left out film %s: %s", image_id, sentence)
         return films
@@ -197,9 +240,14 @@ class _Training:
         return model, normalisation
 
     def _on_step(self, step: int, steps: int) -> None:
-        if self.run.stop_file.exists():
+        if (self.ranks.count == 1 or step % ASK_EVERY == 0) and self._asked_to_stop():
             raise Stopped
-        self.writer.step(step, steps)
+        if self.writer is not None:
+            self.writer.step(step, steps)
+
+    def _asked_to_stop(self) -> bool:
+        """The first process looks and tells: all have to stop after the same step."""
+        return self.ranks.tell(self.run.stop_file.exists())
 
     def _kept_state(self) -> dict[str, Any] | None:
         """What the last whole epoch left behind; ``None`` in a run that never had one."""
@@ -223,26 +271,34 @@ class _Training:
             )
         engine.load_state(state)
         torch.set_num_threads(engine.plan_in_use.threads)  # with another number the last bits could differ
-        self.writer.write_history(engine.history)  # a kill may have left them one epoch behind
-        self.writer.write_status(epoch=len(engine.history))
+        if self.writer is not None:
+            self.writer.write_history(engine.history)  # a kill may have left them one epoch behind
+            self.writer.write_status(epoch=len(engine.history))
         log.info("Resumed after epoch %d", len(engine.history))
 
     def _fit(self, engine: Engine, films: PreparedSplit, fingerprint: dict[str, str]) -> StopReason:
         try:
             for outcome in engine.fit():
-                if outcome.record.is_best:
-                    self._keep_best(engine, films, outcome)
-                state = {**engine.state(), "fingerprint": fingerprint, "normalisation": engine.normalisation.to_dict()}
-                write_atomic(self.run.resume_file, lambda file, state=state: torch.save(state, file))  # type: ignore[misc]
-                self.writer.epoch_done(engine.history)
-                if self.run.stop_file.exists() and engine.stop_reason() is None:
+                if self.writer is not None:
+                    self._keep_epoch(self.writer, engine, films, outcome, fingerprint)
+                if self._asked_to_stop() and engine.stop_reason() is None:
                     raise Stopped
         except Stopped:
             return "user"
         except NonFiniteLoss:
-            self.writer.write_history(engine.history)
+            if self.writer is not None:
+                self.writer.write_history(engine.history)
             raise
         return engine.stop_reason() or "max_epochs"
+
+    def _keep_epoch(
+        self, writer: RunWriter, engine: Engine, films: PreparedSplit, outcome: EpochOutcome, fingerprint: dict[str, str]
+    ) -> None:
+        if outcome.record.is_best:
+            self._keep_best(engine, films, outcome)
+        state = {**engine.state(), "fingerprint": fingerprint, "normalisation": engine.normalisation.to_dict()}
+        write_atomic(self.run.resume_file, lambda file: torch.save(state, file))
+        writer.epoch_done(engine.history)
 
     def _keep_best(self, engine: Engine, films: PreparedSplit, outcome: EpochOutcome) -> None:
         """The best checkpoint with the predictions and features that belong to it."""
@@ -279,12 +335,19 @@ class _Training:
         best = best_epoch(engine.history)
         if best is None:
             return
-        self.writer.write_status(message="Writing metrics and figures")
+        if self.writer is not None:
+            self.writer.write_status(message="Writing metrics and figures")
         add_intervals(self.run, "val")
         write_summary(
             self.run, self.config, engine.history, films.class_counts(), {"stop_reason": reason, "left_out": len(films.left_out)}
         )
         write_figures(self.run, self.config, engine.history)
+
+
+def _only_deterministic() -> None:
+    """Let torch use nothing but algorithms that give the same result each time; what has none raises."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
 
 
 def _fingerprint(run: RunDir, config: TrainConfig, films: PreparedSplit) -> dict[str, str]:

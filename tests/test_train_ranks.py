@@ -1,0 +1,89 @@
+"""One run trained by two processes: the files of one writer, the numbers of one process, and no silent loss of a process."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mammo_core.runs.run_dir import RunDir
+from mammo_core.settings import HOME_VARIABLE, Workspace, open_workspace
+from mammo_core.workflows.demo import make_demo_data
+from mammo_core.workflows.launch import LaunchPlan, create_run, plan_runs
+from mammo_core.workflows.train_run import DONE, train
+from several_processes import start_all, wait_all
+
+SETTINGS = {
+    "arch": "test_convnext",  # without batch normalisation, so that the sum of the parts is the whole
+    "weights": "none",
+    "image_size": 48,
+    "epochs": 2,
+    "warmup_epochs": 0,
+    "batch_size": 8,
+    "dropout": 0.0,
+    "early_stopping_patience": None,
+    "device": "cpu",
+    "threads": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Workspace:
+    workspace = open_workspace(tmp_path_factory.mktemp("ranks") / "runs")
+    make_demo_data(workspace, images=64, progress=lambda done, total, message="": None)
+    return workspace
+
+
+def _new_run(home: Workspace, experiment: str, **settings) -> RunDir:
+    plan = LaunchPlan(dataset="demo", splits=["demo"], experiment=experiment, settings={**SETTINGS, **settings}, seeds=[1])
+    return create_run(home, plan_runs(home, plan)[0])
+
+
+def _start(home: Workspace, run: RunDir):
+    command = [sys.executable, "-m", "mammo_core", "train", "--run-dir", str(run.path)]
+    return start_all(2, command, **{HOME_VARIABLE: str(home.home)})
+
+
+def test_two_processes_write_one_run_with_the_numbers_of_one_process(home):
+    alone, shared = _new_run(home, "alone"), _new_run(home, "shared")
+    assert train(home, alone) == DONE
+    ended = wait_all(_start(home, shared))
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert shared.state() == "finished"
+    assert {path.name for path in shared.path.iterdir()} == {path.name for path in alone.path.iterdir()}
+    assert json.loads(shared.environment_file.read_text())["processes"] == 2
+    for one, two in zip(alone.history(), shared.history(), strict=True):
+        for name in ("train_loss", "val_loss", "train_loss_eval", "val_acc", "lr"):
+            assert getattr(two, name) == pytest.approx(getattr(one, name), rel=1e-3), name
+    tables = [pd.read_csv(run.path / "val_predictions.csv") for run in (alone, shared)]
+    assert tables[0]["image_id"].tolist() == tables[1]["image_id"].tolist()
+    np.testing.assert_allclose(tables[0].filter(like="prob_"), tables[1].filter(like="prob_"), atol=1e-3)
+    assert len(np.load(shared.embeddings)) == len(tables[1])
+    assert shared.log_file.read_text().count("epoch 2/2") == 1
+
+
+def test_a_lost_process_fails_the_run_in_words(home):
+    run = _new_run(home, "lost", epochs=500)
+    processes = _start(home, run)
+    until = time.monotonic() + 120
+    while not run.history() and time.monotonic() < until:
+        time.sleep(0.2)
+    processes[1].kill()
+    codes = [code for code, _ in wait_all(processes)]
+    assert codes[0] == 1
+    assert run.state() == "failed"
+    assert run.status().message
+    assert run.history()  # what was done stays, and can be resumed
+
+
+def test_a_second_launch_of_a_run_at_work_is_busy_in_every_process(home):
+    from mammo_core.storage import lock_of
+
+    run = _new_run(home, "busy")
+    with lock_of(run.lock_file).acquire():
+        ended = wait_all(_start(home, run))
+    assert [code for code, _ in ended] == [75, 75], ended
