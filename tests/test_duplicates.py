@@ -139,6 +139,30 @@ def test_correlation_is_symmetric_and_one_with_itself_and_zero_where_nothing_is(
     assert correlation(np.full_like(one, 0.5), one) == 0
 
 
+def test_the_correlation_is_the_best_over_shifts_worked_out_one_by_one():
+    rng = np.random.default_rng(4)
+    smooth = [np.asarray(Image.fromarray(rng.random((20, 20)).astype(np.float32)).resize((128, 128))) for _ in range(6)]
+    films = [
+        np.where(np.hypot(*np.mgrid[-64:64, :128]) < 80 + 6 * number, film.clip(0.01, 1), 0) for number, film in enumerate(smooth)
+    ]
+    films.append(np.roll(films[0], (2, -1), axis=(0, 1)))
+    for one in films:
+        for other in films:
+            assert correlation(one, other) == pytest.approx(_shift_by_shift(one, other), abs=1e-6)
+
+
+def _shift_by_shift(one: np.ndarray, other: np.ndarray) -> float:
+    found = []
+    for down in range(-2, 3):
+        for right in range(-2, 3):
+            a = one[max(0, down) : 128 + min(0, down), max(0, right) : 128 + min(0, right)]
+            b = other[max(0, -down) : 128 + min(0, -down), max(0, -right) : 128 + min(0, -right)]
+            both = (a > 0) & (b > 0)
+            if both.mean() >= 0.05 and both.sum() >= 0.6 * max((a > 0).sum(), (b > 0).sum()):
+                found.append(float(np.corrcoef(a[both], b[both])[0, 1]))
+    return max(found, default=0.0)
+
+
 def test_rough_correlations_agree_with_numpy():
     rough = np.random.default_rng(0).integers(0, 255, (6, ROUGH_SIDE, ROUGH_SIDE)).astype(np.uint8)
     rough[5] = 9

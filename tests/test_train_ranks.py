@@ -66,6 +66,16 @@ def test_two_processes_write_one_run_with_the_numbers_of_one_process(home):
     assert shared.log_file.read_text().count("epoch 2/2") == 1
 
 
+def test_a_whole_experiment_is_made_once_and_trained_together(home):
+    sets = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={'null' if value is None else value}")]
+    command = [sys.executable, "-m", "mammo_core", "train", "--dataset", "demo", "--split", "demo", "--experiment", "both"]
+    ended = wait_all(start_all(2, [*command, "--seeds", "1,2", *sets], **{HOME_VARIABLE: str(home.home)}))
+    assert [code for code, _ in ended] == [0, 0], ended
+    folder = home.experiments / "both"
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["seed_1", "seed_2"]
+    assert [RunDir(folder / name).state() for name in ("seed_1", "seed_2")] == ["finished", "finished"]
+
+
 def test_a_lost_process_fails_the_run_in_words(home):
     run = _new_run(home, "lost", epochs=500)
     processes = _start(home, run)

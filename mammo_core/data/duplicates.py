@@ -6,6 +6,7 @@ finds candidates; a pair counts only once the reduced films correlate. Mammogram
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import imagehash
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.fft import irfft2, rfft2
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
@@ -36,6 +38,8 @@ MAX_SHIFT = 2
 """Pixels at 128 x 128 by which the crops of two copies may be off."""
 LEAST_BREAST = 0.05
 """Share of a reduced film that must be breast in both films for a correlation to mean something."""
+NO_SPREAD = 1e-9
+"""Variance of values in [0, 1] below which a film has no contrast."""
 MAX_PAIRS = 20000
 """Candidates that are looked at closely; more than that is a data set of copies, and the first pairs tell it."""
 BLOCK = 1 << 22
@@ -44,6 +48,7 @@ BLOCK = 1 << 22
 Pixels = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
+Spectrum = npt.NDArray[np.complex128]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,27 +117,50 @@ def correlation(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) ->
     """Pearson's correlation of two reduced films where both show breast, the best over small shifts; in [-1, 1].
 
     Only the breast counts: two black backgrounds would agree for any pair. 0 where there is too little of it, or no contrast.
+    The sums for all shifts at once are cross-correlations, taken through their Fourier transforms.
     """
-    best = _at_shift(one, other, 0, 0)
-    if best >= SAME_CORRELATION:
-        return best  # most copies lie on each other exactly, and the answer is the same
-    for down in range(-MAX_SHIFT, MAX_SHIFT + 1):
-        for right in range(-MAX_SHIFT, MAX_SHIFT + 1):
-            best = max(best, _at_shift(one, other, down, right))
-    return 0.0 if best == -1.0 else best
-
-
-def _at_shift(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32], down: int, right: int) -> float:
-    """Pearson's correlation with the films moved against each other; -1 where too little breast overlaps."""
     side = len(one)
-    a = one[max(0, down) : side + min(0, down), max(0, right) : side + min(0, right)]
-    b = other[max(0, -down) : side + min(0, -down), max(0, -right) : side + min(0, -right)]
-    both = (a > 0) & (b > 0)
-    if both.mean() < LEAST_BREAST or both.sum() < LEAST_OVERLAP * max(np.count_nonzero(a), np.count_nonzero(b)):
-        return -1.0
-    a, b = a[both] - a[both].mean(), b[both] - b[both].mean()
-    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / scale if scale > 0 else 0.0
+    shape = (side + MAX_SHIFT, side + MAX_SHIFT)  # so far padded, no shift meets the film's other end
+    a, b, every = _spectra(one, shape), _spectra(other, shape), _everywhere(side, shape)
+
+    def sums(left: Spectrum, right: Spectrum) -> npt.NDArray[np.float64]:
+        whole = irfft2(left * right.conj(), s=shape)
+        places = np.arange(-MAX_SHIFT, MAX_SHIFT + 1)
+        return np.asarray(whole[np.ix_(places, places)], dtype=np.float64)
+
+    count = np.rint(sums(a.mask, b.mask))
+    of_a, of_b = np.rint(sums(a.mask, every.mask)), np.rint(sums(every.mask, b.mask))
+    area = np.rint(sums(every.mask, every.mask))
+    enough = (count >= LEAST_BREAST * area) & (count >= LEAST_OVERLAP * np.maximum(of_a, of_b)) & (count > 0)
+    if not enough.any():
+        return 0.0
+    n = np.where(enough, count, 1)
+    sum_a, sum_b = sums(a.value, b.mask), sums(a.mask, b.value)
+    spread_a = sums(a.square, b.mask) - sum_a**2 / n
+    spread_b = sums(a.mask, b.square) - sum_b**2 / n
+    together = sums(a.value, b.value) - sum_a * sum_b / n
+    contrast = enough & (np.minimum(spread_a, spread_b) > NO_SPREAD * n)
+    found = np.divide(together, np.sqrt(spread_a * spread_b, where=contrast, out=np.ones_like(n)), where=contrast, out=0 * n)
+    return float(np.clip(found[enough].max(), -1, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Spectra:
+    """Fourier transforms of a film's breast: where it is, its values, and their squares."""
+
+    mask: Spectrum
+    value: Spectrum
+    square: Spectrum
+
+
+@functools.cache
+def _everywhere(side: int, shape: tuple[int, int]) -> _Spectra:
+    return _spectra(np.ones((side, side), dtype=np.float32), shape)
+
+
+def _spectra(film: npt.NDArray[np.float32], shape: tuple[int, int]) -> _Spectra:
+    values = film.astype(np.float64)
+    return _Spectra(*(rfft2(part, s=shape) for part in (values > 0, values, values**2)))
 
 
 # ---- candidates --------------------------------------------------------------------------------------------------------------

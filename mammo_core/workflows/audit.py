@@ -6,7 +6,6 @@ blank and inverted films, marks beside the breast, and the shortcut test. Memory
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -57,8 +56,8 @@ MARKDOWN_FILE = "audit.md"
 SCHEMA = 2
 BLANK_LEVELS = 8
 """Grey levels of 255 between the 1st and the 99th percentile below which a film shows nothing."""
-FINE_COPIES = 512
-"""Reduced films kept at once while pairs are compared: 32 MB."""
+PAIRS_AT_ONCE = 512
+"""Their films at 128 x 128 take at most 64 MB."""
 
 FILMS_AT_ONCE = 512
 
@@ -298,15 +297,25 @@ def _row(pair: tuple[str, str], distance: int, value: float) -> dict[str, str]:
 def _confirm(
     workspace: Workspace, name: str, images: npt.NDArray[np.object_], pairs: npt.NDArray[np.int64], progress: Progress
 ) -> Iterator[tuple[tuple[str, str], float]]:
-    """Each pair with the correlation of its reduced films, in order."""
+    """Each pair with the correlation of its reduced films, in order; pairs that hang together come together, so few are held."""
 
-    @functools.lru_cache(maxsize=FINE_COPIES)
     def fine(image: str) -> npt.NDArray[np.float32] | None:
         thumbnail = _thumbnail(workspace, name, image)
         return None if thumbnail is None else fine_copy(thumbnail)
 
-    for done, (left, right) in enumerate(pairs.tolist(), start=1):
-        one, other = str(images[left]), str(images[right])
-        a, b = fine(one), fine(other)
-        yield (one, other), 0.0 if a is None or b is None else correlation(a, b)
-        progress(done, len(pairs), "Comparing pairs")
+    held: dict[str, npt.NDArray[np.float32] | None] = {}
+    with ThreadPoolExecutor(min(MAX_READERS, physical_cores())) as threads:
+        for first in range(0, len(pairs), PAIRS_AT_ONCE):
+            part = [(str(images[left]), str(images[right])) for left, right in pairs[first : first + PAIRS_AT_ONCE].tolist()]
+            wanted = dict.fromkeys(image for pair in part for image in pair)
+            missing = [image for image in wanted if image not in held]
+            made = dict(zip(missing, threads.map(fine, missing), strict=True))
+            held = made | {image: copy for image, copy in held.items() if image in wanted}
+            values = threads.map(_likeness, [held[one] for one, _ in part], [held[other] for _, other in part])
+            for done, (pair, value) in enumerate(zip(part, values, strict=True), start=first + 1):
+                yield pair, value
+                progress(done, len(pairs), "Comparing pairs")
+
+
+def _likeness(one: npt.NDArray[np.float32] | None, other: npt.NDArray[np.float32] | None) -> float:
+    return 0.0 if one is None or other is None else correlation(one, other)

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mammo_core.data.manifest import load_dataset
 from mammo_core.data.splits import SplitPlan, save_split, split_dataset
-from mammo_core.errors import RunBusy, RunNotFound
+from mammo_core.errors import MammoError, RunBusy, RunNotFound
 from mammo_core.report.comparison_tables import number
 from mammo_core.runs.run_dir import RunDir, experiment_runs, find_run
 from mammo_core.runs.schema import MetricsFile
@@ -18,6 +18,9 @@ from mammo_core.settings import Workspace
 from mammo_core.storage import is_locked
 from mammo_core.workflows.exit_codes import STOPPED
 from mammo_core.workflows.launch import LaunchPlan, create_run, plan_runs
+
+if TYPE_CHECKING:  # torch takes seconds to import, and most commands need none
+    from mammo_core.training.ranks import Ranks
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +42,41 @@ def train_experiment(workspace: Workspace, plan: LaunchPlan, cv_folds: int | Non
     RunBusy
         The training slot is taken; nothing was created.
     """
+    from mammo_core.training.ranks import join_ranks
     from mammo_core.workflows.train_run import train
 
-    if is_locked(workspace.slot_lock):
-        raise RunBusy("Another training holds this machine's training slot. Wait for it to end, or stop it.")
-    plan = replace(plan, splits=[*plan.splits, *_fold_split(workspace, plan, cv_folds)])
-    runs = [create_run(workspace, planned, plan.override_reason) for planned in plan_runs(workspace, plan)]
     codes = []
-    for place, run in enumerate(runs, start=1):
-        log.info("Run %d of %d: %s", place, len(runs), run.id)
-        codes.append(train(workspace, run))
-        if codes[-1] == STOPPED:
-            break
+    with join_ranks(str(plan.settings.get("device", "auto"))) as ranks:
+        runs = _created(workspace, plan, cv_folds, ranks)
+        for place, run in enumerate(runs, start=1):
+            log.info("Run %d of %d: %s", place, len(runs), run.id)
+            codes.append(train(workspace, run, ranks))
+            if codes[-1] == STOPPED:
+                break
     return next((code for code in codes if code), 0)
 
 
-def _fold_split(workspace: Workspace, plan: LaunchPlan, folds: int | None) -> list[str]:
+def _created(workspace: Workspace, plan: LaunchPlan, cv_folds: int | None, ranks: Ranks) -> list[RunDir]:
+    """The runs of ``plan``, created by the first process of a launch; the others hear of them, or of what went wrong."""
+    if not ranks.first:
+        made, failed = ranks.tell(([""], ""))
+        if failed:
+            raise MammoError(failed)
+        return [RunDir(Path(path)) for path in made]
+    try:
+        if is_locked(workspace.slot_lock):
+            raise RunBusy("Another training holds this machine's training slot. Wait for it to end, or stop it.")
+        plan = replace(plan, splits=[*plan.splits, *fold_split(workspace, plan, cv_folds)])
+        runs = [create_run(workspace, planned, plan.override_reason) for planned in plan_runs(workspace, plan)]
+    except MammoError as error:
+        ranks.tell(([""], str(error)))
+        raise
+    ranks.tell(([str(run.path) for run in runs], ""))
+    return runs
+
+
+def fold_split(workspace: Workspace, plan: LaunchPlan, folds: int | None) -> list[str]:
+    """The name of the k-fold split that ``--cv-folds`` asks for, made here unless it exists; empty where none is asked for."""
     if folds is None:
         return []
     name = f"{plan.experiment}_{folds}folds"

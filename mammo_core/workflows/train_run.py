@@ -57,27 +57,36 @@ MACHINE_SETTINGS = ("num_workers", "threads", "micro_batch")
 """Settings that may differ on resume, because the result does not depend on them."""
 
 
-def train(workspace: Workspace, run: RunDir) -> int:
+def train(workspace: Workspace, run: RunDir, ranks: Ranks | None = None, slot: Path | None = None) -> int:
     """Start or continue one run; returns an exit code of the job contract (0 done, 1, 3, 75, 130).
 
     Everything that goes wrong is recorded in ``status.json`` and ``run.log``; nothing is raised but ``KeyboardInterrupt``. Under
     ``torchrun`` or ``accelerate launch`` every process calls this: the first one holds the locks and writes, the others follow.
+
+    Parameters
+    ----------
+    ranks : Ranks
+        This process among those that train; ``None`` meets the others of a launch here, for this one run.
+    slot : Path
+        Lock of the training slot; ``None`` is the machine's. A cluster, where each training has its own cores, names another.
     """
-    with join_ranks(run.config().device) if is_launched() else contextlib.nullcontext(ALONE) as ranks:
-        if not ranks.first:
-            return _follow(workspace, run, ranks)
-        try:
-            with (
-                _hold(run.lock_file, f"{run.id} is already being trained by another process."),
-                _hold(workspace.slot_lock, "Another training holds this machine's training slot."),
-                _log_to(run.log_file),
-            ):
-                ranks.tell(None)  # the others may begin
-                return _train_locked(workspace, run, ranks)
-        except RunBusy as error:
-            ranks.tell(BUSY)
-            log.warning("%s", error)
-            return BUSY
+    if ranks is None:
+        with join_ranks(run.config().device) if is_launched() else contextlib.nullcontext(ALONE) as joined:
+            return train(workspace, run, joined, slot)
+    if not ranks.first:
+        return _follow(workspace, run, ranks)
+    try:
+        with (
+            _hold(run.lock_file, f"{run.id} is already being trained by another process."),
+            _hold(slot or workspace.slot_lock, "Another training holds this machine's training slot."),
+            _log_to(run.log_file),
+        ):
+            ranks.tell(None)  # the others may begin
+            return _train_locked(workspace, run, ranks)
+    except RunBusy as error:
+        ranks.tell(BUSY)
+        log.warning("%s", error)
+        return BUSY
 
 
 def _follow(workspace: Workspace, run: RunDir, ranks: Ranks) -> int:
