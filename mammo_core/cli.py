@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mammo_core import cli_data, cli_import, cli_results
+from mammo_core import cli_data, cli_estimate, cli_import, cli_results
 from mammo_core.cli_app import Json, app, open_home
 from mammo_core.config import DEFAULT_SEEDS
 from mammo_core.errors import ConfigError, DiskFull, MammoError, NameNotAllowed, RunBusy, RunNotFound
 from mammo_core.terminal import ProgressBar, log_to_stderr, print_json, say, table_text
+from mammo_core.workflows.exit_codes import STOPPED
 
-__all__ = ["app", "cli_data", "cli_import", "cli_results", "main"]
+if TYPE_CHECKING:
+    from mammo_core.runs.run_dir import RunDir
+    from mammo_core.settings import Workspace
+    from mammo_core.workflows.slurm import SlurmOptions
+
+__all__ = ["app", "cli_data", "cli_estimate", "cli_import", "cli_results", "main"]
 """The ``cli_`` modules register their commands when they are imported."""
 
 
@@ -93,6 +99,14 @@ def fetch_weights(arch: str) -> None:
 
 # ---- training -------------------------------------------------------------------------------------------------------------
 
+Launcher = Annotated[str, typer.Option(help="local: here, one run after another; slurm: all runs as one job array.")]
+Partition = Annotated[str | None, typer.Option(help="Slurm: partition (default: the cluster's).")]
+TimeLimit = Annotated[str | None, typer.Option("--time", help="Slurm: limit of one start, as sbatch takes it (12:00:00).")]
+Gpus = Annotated[int | None, typer.Option(help="Slurm: GPUs for a run, with a process each (1); 0 trains on the CPU.")]
+Cpus = Annotated[int | None, typer.Option(help="Slurm: processor cores for each process (4).")]
+Memory = Annotated[str | None, typer.Option(help="Slurm: memory for a run, with its unit (16G).")]
+Parallel = Annotated[int | None, typer.Option(help="Slurm: runs that may train at once (8).")]
+
 
 def train(
     dataset: str | None = None,
@@ -104,14 +118,24 @@ def train(
     set: Annotated[list[str] | None, typer.Option(help="key=value, overrides the preset; may be repeated.")] = None,
     override_leak: Annotated[str | None, typer.Option(help="Reason for training on a split that leaks.")] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Start or continue this one run (the job contract).")] = None,
+    launcher: Launcher = "local",
+    partition: Partition = None,
+    time: TimeLimit = None,
+    gpus: Gpus = None,
+    cpus: Cpus = None,
+    memory: Memory = None,
+    parallel: Parallel = None,
 ) -> None:
-    """Train in the foreground: one run after another, each a complete run directory."""
+    """Train every run, each a complete run directory: in the foreground, or as a job array of a Slurm cluster."""
     from mammo_core.presets import load_preset, parse_overrides
     from mammo_core.workflows.commands import train_dir, train_experiment
     from mammo_core.workflows.launch import LaunchPlan
 
     log_to_stderr()
     workspace = open_home()
+    slurm = _slurm_options(launcher, partition=partition, time=time, gpus=gpus, cpus=cpus, memory=memory, parallel=parallel)
+    if run_dir is not None and slurm is not None:
+        raise ConfigError("--run-dir trains here; to submit a run that exists use: resume RUN --launcher slurm.")
     if run_dir is not None:
         raise typer.Exit(train_dir(workspace, run_dir))
     if not dataset or not (split or cv_folds):
@@ -125,7 +149,11 @@ def train(
         seeds=_seeds(seeds),
         override_reason=override_leak,
     )
-    raise typer.Exit(train_experiment(workspace, plan, cv_folds))
+    if slurm is None:
+        raise typer.Exit(train_experiment(workspace, plan, cv_folds))
+    from mammo_core.workflows.slurm import create_runs
+
+    _submit(workspace, create_runs(workspace, plan, cv_folds), slurm)
 
 
 app.command("train")(train)
@@ -139,18 +167,69 @@ def _seeds(text: str) -> tuple[int, ...]:
         raise ConfigError(f"--seeds is {text!r}; expected whole numbers with commas, such as 42,43,44.") from error
 
 
+def _slurm_options(launcher: str, **given: Any) -> SlurmOptions | None:
+    """The options of ``--launcher slurm``; ``None`` for the local launcher, which takes none of them."""
+    if launcher not in ("local", "slurm"):
+        raise ConfigError(f"--launcher is {launcher!r}; expected local or slurm.")
+    given = {name: value for name, value in given.items() if value is not None}
+    if launcher == "local":
+        if given:
+            raise ConfigError(f"--{' and --'.join(given)} ask(s) something of a cluster; add --launcher slurm, or leave it out.")
+        return None
+    from mammo_core.workflows.slurm import SlurmOptions, check_slurm_here, gigabytes_of, minutes_of
+
+    if "time" in given:
+        given["minutes"] = minutes_of(given.pop("time"))
+    if "memory" in given:
+        given["memory_gb"] = gigabytes_of(given.pop("memory"))
+    options = SlurmOptions(**given)
+    check_slurm_here()
+    return options
+
+
+def _submit(workspace: Workspace, runs: list[RunDir], options: SlurmOptions) -> None:
+    from mammo_core.workflows.slurm import FOLDER, submit
+
+    experiments = " ".join(dict.fromkeys(run.experiment for run in runs))
+    job = submit(workspace, runs, options)[0].split("_")[0]
+    say(f"{len(runs)} run(s) of {experiments} submitted as Slurm job {job}.")
+    say(f"Follow it with 'squeue --job {job}' and 'status'; its tasks write {FOLDER}/{job}_*.err. End it with 'scancel {job}'.")
+    say(f"What ends unfinished goes on with: resume {experiments} --launcher slurm")
+
+
 @app.command()
-def resume(run: str) -> None:
-    """Continue an interrupted, stopped or failed run exactly where its last whole epoch ended."""
+def resume(
+    runs: Annotated[list[str], typer.Argument(help="Runs or, with --launcher slurm, also experiments.", metavar="RUN...")],
+    launcher: Launcher = "local",
+    partition: Partition = None,
+    time: TimeLimit = None,
+    gpus: Gpus = None,
+    cpus: Cpus = None,
+    memory: Memory = None,
+    parallel: Parallel = None,
+) -> None:
+    """Continue interrupted, stopped or failed runs exactly where their last whole epoch ended."""
     from mammo_core.runs.run_dir import find_run
     from mammo_core.workflows.commands import train_dir
     from mammo_core.workflows.launch import check_resumable
 
     log_to_stderr()
     workspace = open_home()
-    found = find_run(workspace, run)
-    check_resumable(found)
-    raise typer.Exit(train_dir(workspace, found.path))
+    slurm = _slurm_options(launcher, partition=partition, time=time, gpus=gpus, cpus=cpus, memory=memory, parallel=parallel)
+    if slurm is not None:
+        from mammo_core.workflows.slurm import unfinished_runs
+
+        _submit(workspace, unfinished_runs(workspace, runs), slurm)
+        return
+    found = [find_run(workspace, run) for run in runs]
+    for run in found:
+        check_resumable(run)
+    codes = []
+    for run in found:
+        codes.append(train_dir(workspace, run.path))
+        if codes[-1] == STOPPED:
+            break
+    raise typer.Exit(next((code for code in codes if code), 0))
 
 
 @app.command()

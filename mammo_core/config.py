@@ -55,8 +55,6 @@ class TrainConfig:
     """Start from the best weights of another run, ``<experiment>/<run>``; the way to train longer."""
     dropout: float = 0.2
     """Share of the pooled features dropped before the head, in [0, 1)."""
-    embeddings: str | None = None
-    """Folder written by ``embed``, whose features are joined with the backbone's before the head; ``None`` joins none."""
 
     # Image
     image_size: tuple[int, int] = (512, 512)
@@ -94,8 +92,8 @@ class TrainConfig:
     """Share kept of the running mean of the weights at each step, in [0, 1); validation and checkpoints then use that mean."""
 
     # Loss
-    loss: Literal["cross_entropy", "squared_emd"] = "cross_entropy"
-    """``squared_emd`` punishes a class by its distance on the ordered scale; for ordinal tasks."""
+    loss: Literal["cross_entropy", "ordinal"] = "cross_entropy"
+    """``ordinal`` adds to it the squared distance from the true class on the ordered scale; for ordinal tasks."""
     class_weights: Literal["auto", "none"] | tuple[float, ...] = "auto"
     """``auto``: inverse class frequency in the training split, mean 1; for training only, validation is unweighted."""
     label_smoothing: float = 0.0
@@ -202,12 +200,8 @@ def _loss_checks(c: TrainConfig) -> tuple[tuple[bool, str], ...]:
         ),
         (
             c.loss == "cross_entropy" or c.ordinal or not c.class_names,
-            f"loss is squared_emd, which needs classes in an order, and {', '.join(c.class_names)} have none. Set loss to "
+            f"loss is ordinal, which needs classes in an order, and {', '.join(c.class_names)} have none. Set loss to "
             "cross_entropy.",
-        ),
-        (
-            c.loss == "cross_entropy" or c.label_smoothing == 0,
-            f"label_smoothing is {c.label_smoothing} with loss squared_emd, which smooths already. Set label_smoothing to 0.",
         ),
     )
 
@@ -215,6 +209,10 @@ def _loss_checks(c: TrainConfig) -> tuple[tuple[bool, str], ...]:
 def _class_checks(c: TrainConfig) -> tuple[tuple[bool, str], ...]:
     weights = c.class_weights if isinstance(c.class_weights, tuple) else ()
     return (
+        (
+            c.view is None or bool(c.view.strip()),
+            f"view is {c.view!r}; expected the name of a view such as CC or MLO, or null for films of all views.",
+        ),
         (
             len(set(c.class_names)) == len(c.class_names),
             f"class_names {list(c.class_names)} repeats a name; expected each class once.",

@@ -12,7 +12,7 @@ from mammo_core.workflows.launch_preview import parse_seeds, preview_launch
 from mammo_core.workflows.overview import plural
 from pages.shared.frame import current_workspace, page_title, plain
 from pages.shared.glossary import explain
-from pages.shared.launch_outlook import draw_counts, draw_runs, draw_weights
+from pages.shared.launch_outlook import draw_counts, draw_estimate, draw_runs, draw_weights
 from pages.shared.name_field import ask_name
 from pages.shared.run_picker import nothing_yet, pick_one
 from pages.shared.settings_form import settings_form
@@ -92,11 +92,12 @@ def draw_outlook(plan: LaunchPlan) -> None:
         st.error(plain(str(error)), icon=":material/error:")
         return
     draw_runs(outlook)
+    fits = draw_estimate(plan)
     draw_counts(outlook)
     found = draw_weights(plan.settings)
     more = " more" if st.session_state.get("train_started") else ""
     label = f"Start {len(outlook.runs)}{more} {'run' if len(outlook.runs) == 1 else 'runs'}"
-    if st.button(label, type="secondary" if more else "primary", icon=":material/play_arrow:", disabled=not found):
+    if st.button(label, type="secondary" if more else "primary", icon=":material/play_arrow:", disabled=not (found and fits)):
         st.session_state["train_started"] = [run.id for run in launch(workspace, plan)]
         st.rerun()
 

@@ -9,6 +9,16 @@ from mammo_core.errors import ConfigError
 from mammo_core.presets import list_presets, load_preset, parse_overrides
 from mammo_core.storage import write_yaml
 
+TWINS = {
+    "density_efficientnet_b0": "density_lite0",
+    "lesion_efficientnet_b0": "lesion_lite0",
+    "lesion_efficientnet_b0_300": "lesion_lite0_300",
+    "recommended_density": "recommended_density_offline",
+    "recommended_lesion": "recommended_lesion_offline",
+}
+"""Preset -> the same with weights that are installed with the app."""
+CLASSES = {"density": ["A", "B", "C", "D"], "lesion": ["Normal", "Benign", "Malignant"]}
+
 
 def test_an_unknown_key_is_named_with_its_nearest_neighbour():
     with pytest.raises(ConfigError, match="'ephocs' in my.yaml; did you mean 'epochs'"):
@@ -35,6 +45,8 @@ def test_an_unknown_key_is_named_with_its_nearest_neighbour():
         ({"class_names": ["a", "a"]}, "repeats"),
         ({"early_stopping_patience": 0}, "null to never stop"),
         ({"seed": -1}, "seed is -1"),
+        ({"view": ""}, "view is ''"),
+        ({"embeddings": "features"}, "Unknown setting 'embeddings'"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_in_words(changes, words):
@@ -63,8 +75,29 @@ def test_a_newer_schema_is_refused(tmp_path):
 
 def test_every_shipped_preset_loads_and_speaks_for_itself():
     presets = {preset.name: preset for preset in list_presets()}
-    assert {"demo", "density_efficientnet_b0", "density_lite0", "lesion_efficientnet_b0", "lesion_lite0"} <= set(presets)
+    assert {"demo", *TWINS, *TWINS.values()} == set(presets)
     assert all(preset.title and preset.summary for preset in presets.values())
+    assert len({preset.title for preset in presets.values()}) == len(presets)
+
+
+@pytest.mark.parametrize("preset", list_presets(), ids=lambda preset: preset.name)
+def test_every_shipped_preset_works_for_its_task(preset):
+    for task, names in CLASSES.items():
+        if preset.settings.get("task") in (None, task):
+            config = TrainConfig.from_dict({**preset.settings, "task": task, "class_names": names, "ordinal": task == "density"})
+            assert config.arch == preset.settings["arch"]
+
+
+def test_the_recommended_presets_hold_what_they_are_recommended_for():
+    density = TrainConfig.from_dict(load_preset("recommended_density").settings)
+    lesion = TrainConfig.from_dict(load_preset("recommended_lesion").settings)
+    for config in (density, lesion):
+        assert (config.optimizer, config.image_size, config.warmup_epochs, config.ema_decay) == ("adamw", (512, 512), 2, 0.999)
+        assert 0.1 <= config.backbone_lr_factor <= 0.2
+        assert config.mixup == 0
+    assert (density.loss, density.class_weights, density.augment) == ("ordinal", "auto", "light")
+    assert (lesion.loss, lesion.label_smoothing, lesion.augment) == ("cross_entropy", 0.05, "strong")
+    assert (lesion.sampler, lesion.class_weights) == ("balanced", "none")
 
 
 def test_the_presets_hold_the_published_settings():
@@ -80,9 +113,13 @@ def test_the_presets_hold_the_published_settings():
         1e-6,
     )
     assert (lesion.weight_decay, lesion.epochs, lesion.early_stopping_patience) == (1e-4, 50, 7)
+    later = TrainConfig.from_dict(load_preset("lesion_efficientnet_b0_300").settings)
+    assert (later.image_size, later.batch_size, later.optimizer, later.lr) == ((300, 300), 16, "adamw", 3e-4)
+    assert (later.epochs, later.warmup_epochs, later.early_stopping_patience) == (50, 3, 15)
+    assert (later.label_smoothing, later.dropout) == (0.1, 0.3)
 
 
-@pytest.mark.parametrize("twin", [("density_efficientnet_b0", "density_lite0"), ("lesion_efficientnet_b0", "lesion_lite0")])
+@pytest.mark.parametrize("twin", TWINS.items(), ids=str)
 def test_an_offline_twin_differs_in_the_architecture_only(twin):
     first, second = (load_preset(name).settings for name in twin)
     assert {key for key in {*first, *second} if first.get(key) != second.get(key)} == {"arch"}

@@ -149,7 +149,7 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(extra):
     [
         {"ema_decay": 0.9, "sampler": "balanced", "class_weights": "none", "backbone_lr_factor": 0.1},
         {"augment": "strong", "mixup": 0.2, "plan": StepPlan(micro_batch=5)},
-        {"loss": "squared_emd", "ordinal": True},
+        {"loss": "ordinal", "ordinal": True},
     ],
 )
 def test_every_recipe_resumes_to_the_same_bits(changes, tmp_path):

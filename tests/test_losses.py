@@ -39,7 +39,8 @@ def test_the_squared_distance_counts_classes_between_answer_and_label():
     assert float(even) == pytest.approx(9 / 16 + 1 / 4 + 1 / 16)
 
 
-def test_the_squared_distance_is_weighted_by_class():
-    loss = TrainingLoss("squared_emd", [1.0, 1.0, 3.0, 1.0], 4)
-    plain = squared_emd(LOGITS, LABELS)
-    assert torch.allclose(loss.numerators(LOGITS, LABELS), plain * torch.tensor([1.0, 1.0, 3.0]))
+def test_the_ordinal_loss_is_cross_entropy_and_squared_distance_weighted_by_class():
+    weights = [1.0, 1.0, 3.0, 1.0]
+    loss, plain = (TrainingLoss(kind, weights, 4) for kind in ("ordinal", "cross_entropy"))
+    distance = squared_emd(LOGITS, LABELS) * torch.tensor([1.0, 1.0, 3.0])  # of classes 0, 3 and 2
+    assert torch.allclose(loss.numerators(LOGITS, LABELS), plain.numerators(LOGITS, LABELS) + distance)

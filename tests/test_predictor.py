@@ -279,3 +279,22 @@ def test_side_and_view_of_the_manifest_count_only_where_the_file_is_silent():
     stated = film_of(FILM.pixels, laterality="R", view="CC").known_as("L", "MLO")
     assert (stated.facts.laterality, stated.facts.view) == ("R", "CC")
     assert FILM.known_as("", "").facts == FILM.facts
+
+
+def test_a_model_of_one_view_says_so_on_a_film_of_another(workspace):
+    write_model_run(workspace, "exp/cc", view="CC")
+    write_model_run(workspace, "exp/mlo", view="MLO")
+    one, both = Predictor.load(workspace, ["exp/cc"]), Predictor.load(workspace, ["exp/cc", "exp/mlo"])
+    films = {view: film_of(FILM.pixels, view=view) for view in ("CC", "MLO", None)}
+
+    def told(predictor, view):
+        return [warning for warning in predictor.predict(films[view]).warnings if "learnt from" in warning]
+
+    assert told(one, "CC") == []
+    assert told(one, "MLO") == [
+        "This film is of the view MLO, which was not learnt from (exp/cc from CC films only), so the answer means little."
+    ]
+    assert "view of this film is not known" in told(one, None)[0]
+    assert "(exp/mlo from MLO films only)" in told(both, "CC")[0]
+    write_model_run(workspace, "exp/all")
+    assert told(Predictor.load(workspace, ["exp/all"]), "MLO") == []

@@ -19,7 +19,7 @@ from mammo_core.runs.history import best_epoch, epoch_word
 from mammo_core.runs.run_dir import RunDir, experiment_runs, is_readable
 from mammo_core.runs.schema import HEADLINE_METRICS, EpochRecord, MetricValue
 from mammo_core.settings import RESEARCH_ONLY, Workspace
-from mammo_core.storage import read_json, read_text_table, sha256_of, write_json
+from mammo_core.storage import lock_of, read_json, read_text_table, sha256_of, write_json
 
 FEW_SEEDS = 5
 """Below this many runs no interval or test across runs carries a decision: descriptive only."""
@@ -276,19 +276,25 @@ def summarise_experiment(runs: Sequence[RunDir]) -> dict[str, Any]:
 def write_experiment_summary(workspace: Workspace, experiment: str) -> list[Path]:
     """Write ``seeds_summary.json`` and, for runs that are folds, ``cv_summary.json`` beside the runs; returns what was written.
 
-    Unreadable runs are left out with their reason; an experiment without a finished run gets no file.
+    ``cv_summary.json`` also holds, under ``pooled``, what :func:`mammo_core.analysis.out_of_fold.pooled_metrics` finds for each
+    seed. Unreadable runs are left out with their reason; an experiment without a finished run gets no file.
     """
+    from mammo_core.analysis.out_of_fold import pooled_metrics  # it is built on groups of runs, which are built on this module
+
     folder = workspace.experiment(experiment)
-    parts: dict[str, list[RunDir]] = {"seeds_summary.json": [], "cv_summary.json": []}
-    for run in experiment_runs(workspace, experiment):
-        has_fold = is_readable(run) and run.config().fold is not None
-        parts["cv_summary.json" if has_fold else "seeds_summary.json"].append(run)
-    written = []
-    for name, runs in parts.items():
-        summary = summarise_experiment(runs)
-        if summary["n"]:
-            write_json(folder / name, summary)
-            written.append(folder / name)
+    with lock_of(folder / ".summary.lock"):  # on a cluster two runs of one experiment can end in the same moment
+        parts: dict[str, list[RunDir]] = {"seeds_summary.json": [], "cv_summary.json": []}
+        for run in experiment_runs(workspace, experiment):
+            has_fold = is_readable(run) and run.config().fold is not None
+            parts["cv_summary.json" if has_fold else "seeds_summary.json"].append(run)
+        written = []
+        for name, runs in parts.items():
+            summary = summarise_experiment(runs)
+            if summary["n"] and name == "cv_summary.json":
+                summary["pooled"] = pooled_metrics(experiment, runs)
+            if summary["n"]:
+                write_json(folder / name, summary)
+                written.append(folder / name)
     return written
 
 

@@ -51,6 +51,8 @@ class SplitRecord(BaseModel):
     folds: int | None = None
     fold: int | None = None
     """Set in a run's own copy: the fold that became its val."""
+    view: str = ""
+    """Set in a run's own copy: the one view that its films have; empty for films of all views."""
     task: str = ""
     class_names: list[str] = Field(default_factory=list)
     counts: PlaceCounts = Field(default_factory=dict)

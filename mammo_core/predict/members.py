@@ -15,6 +15,7 @@ from mammo_core.analysis.backing import Backing, no_backing
 from mammo_core.analysis.backing_fit import backing_of
 from mammo_core.data.manifest import load_dataset
 from mammo_core.data.preprocess import PREPROCESSING_VERSION
+from mammo_core.data.split_one_view import normal_view
 from mammo_core.errors import CheckpointMismatch, MammoError
 from mammo_core.predict.unfamiliar import FeatureGuard, load_guard
 from mammo_core.runs.run_dir import RunDir
@@ -102,6 +103,18 @@ def check_alike(members: Sequence[Member]) -> None:
                 f"{members[0].id} for {first.config.task} ({', '.join(first.class_names)}); expected runs of one task. "
                 "Predict with each of them apart."
             )
+
+
+def other_view(members: Sequence[Member], view: str | None) -> str:
+    """A warning where members that learnt from films of one view only are shown another; empty where none is."""
+    shown = normal_view(view or "")
+    strangers = [member for member in members if normal_view(member.checkpoint.config.view or shown) != shown]
+    if not strangers:
+        return ""
+    learnt = ", ".join(f"{member.id} from {member.checkpoint.config.view} films only" for member in strangers)
+    if not shown:
+        return f"The view of this film is not known, so it may be one that was never learnt from ({learnt})."
+    return f"This film is of the view {shown}, which was not learnt from ({learnt}), so the answer means little."
 
 
 def known_films(workspace: Workspace, members: Sequence[Member]) -> dict[str, dict[str, list[str]]]:

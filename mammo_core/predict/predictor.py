@@ -27,7 +27,7 @@ from mammo_core.data.sandbox import DecodePool, Job
 from mammo_core.errors import ConfigError, DataError, FilmUnreadable, MammoError
 from mammo_core.predict.ensemble import combine, combine_unfamiliar
 from mammo_core.predict.explaining import Explanation, explain_film
-from mammo_core.predict.members import Member, backing_of_runs, check_alike, known_films, load_member, origin_of
+from mammo_core.predict.members import Member, backing_of_runs, check_alike, known_films, load_member, origin_of, other_view
 from mammo_core.predict.model_file import load_model_file
 from mammo_core.predict.model_record import REFERENCE_PREFIX, model_id_of, model_path
 from mammo_core.predict.unfamiliar import Unfamiliar
@@ -225,6 +225,8 @@ class Predictor:
             found.append(f"This film is unlike those the model knows, so its probabilities mean little. {unfamiliar.reason}")
         if disagreement:
             found.append(disagreement)
+        if strange_view := other_view(self.members, film.facts.view):
+            found.append(strange_view)
         synthetic = any(member.checkpoint.origin.get("synthetic") for member in self.members)
         if synthetic and not (film.facts.vendor or "").startswith(PHANTOM_VENDOR):
             found.append(

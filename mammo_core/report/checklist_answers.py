@@ -14,6 +14,7 @@ Study = Sequence[RunFacts]
 SETTINGS = (
     *("epochs", "warmup_epochs", "early_stopping_patience", "optimizer", "lr", "min_lr", "weight_decay", "batch_size"),
     *("class_weights", "label_smoothing", "dropout", "augment"),
+    *("view", "sampler", "mixup", "backbone_lr_factor", "ema_decay", "loss", "precision"),
 )
 
 

@@ -35,6 +35,7 @@ TO_BE_WRITTEN = "*To be written by the author.*"
 SHOWN_SETTINGS = (
     *("arch", "weights", "init_from", "image_size", "augment", "epochs", "warmup_epochs", "early_stopping_patience"),
     *("optimizer", "lr", "min_lr", "weight_decay", "batch_size", "class_weights", "label_smoothing", "dropout"),
+    *("view", "sampler", "mixup", "backbone_lr_factor", "ema_decay", "loss", "precision"),
 )
 
 

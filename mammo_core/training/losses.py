@@ -14,12 +14,13 @@ class TrainingLoss:
 
     The loss of a batch is ``sum(numerators) / sum(weights)``, which for the cross-entropy equals
     ``torch.nn.CrossEntropyLoss(weight=..., label_smoothing=...)``. Parts of a batch each give their numerators over the whole
-    batch's denominator, and the gradients add up to the whole batch's.
+    batch's denominator, and the gradients add up to the whole batch's. ``ordinal`` adds the squared earth mover's distance, with
+    the same weights: alone it has hardly any gradient where a new head is sure and wrong.
     """
 
     def __init__(
         self,
-        kind: Literal["cross_entropy", "squared_emd"],
+        kind: Literal["cross_entropy", "ordinal"],
         class_weights: Sequence[float] | None,
         n_classes: int,
         label_smoothing: float = 0.0,
@@ -41,11 +42,10 @@ class TrainingLoss:
         logits : float32 Tensor of shape (B, K)
         labels : int64 Tensor of shape (B,)
         """
-        if self._kind == "cross_entropy":
-            return nn.functional.cross_entropy(
-                logits, labels, weight=self._weights, label_smoothing=self._smoothing, reduction="none"
-            )
-        return self.weights(labels) * squared_emd(logits, labels)
+        entropy = nn.functional.cross_entropy(
+            logits, labels, weight=self._weights, label_smoothing=self._smoothing, reduction="none"
+        )
+        return entropy if self._kind == "cross_entropy" else entropy + self.weights(labels) * squared_emd(logits, labels)
 
 
 def squared_emd(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

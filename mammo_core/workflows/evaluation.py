@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from mammo_core.data.manifest import load_dataset
+import pandas as pd
+
+from mammo_core.data.manifest import Dataset, load_dataset
+from mammo_core.data.split_one_view import is_of_view, views_there
 from mammo_core.errors import ConfigError, DataError
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import MetricsFile
@@ -23,7 +26,7 @@ def evaluate_run(workspace: Workspace, run: RunDir, on: str, progress: Callable[
     Raises
     ------
     ConfigError, DataError
-        The run has no test part; the data set has other classes.
+        The run has no test part; the data set has other classes, or no film of the one view that the run learnt from.
     CheckpointMismatch
         There is no usable best checkpoint.
     """
@@ -36,7 +39,7 @@ def evaluate_run(workspace: Workspace, run: RunDir, on: str, progress: Callable[
         name = on
     else:
         dataset = load_dataset(workspace, on)
-        rows = dataset.manifest().assign(split=on)
+        rows = _rows_of_view(dataset, run.config().view).assign(split=on)
         name = f"dataset_{on}"
         if set(dataset.class_names) != set(run.config().class_names):
             raise DataError(
@@ -49,3 +52,17 @@ def evaluate_run(workspace: Workspace, run: RunDir, on: str, progress: Callable[
         write_json(run.test_looks_file, [*looks, {"at": time.time(), "films": len(rows)}])
     table, epoch = predict_rows(workspace, run, dataset, rows, progress)
     return write_evaluation(run, name, table, epoch)
+
+
+def _rows_of_view(dataset: Dataset, view: str | None) -> pd.DataFrame:
+    """The films of a data set that a model of one view can judge; all of them where it learnt from all views."""
+    manifest = dataset.manifest()
+    if view is None:
+        return manifest
+    rows = manifest[is_of_view(manifest, view)].reset_index(drop=True)
+    if rows.empty:
+        raise DataError(
+            f"The model learnt from films of the view {view} only, and the data set {dataset.name!r} has none; its films are of "
+            f"the view {views_there(manifest)}. Choose another data set or run."
+        )
+    return rows

@@ -15,6 +15,7 @@ from typing import Any
 from mammo_core.config import DEFAULT_SEEDS, TrainConfig
 from mammo_core.data.manifest import Dataset, load_dataset
 from mammo_core.data.split_files import check_trainable, leaks_in
+from mammo_core.data.split_one_view import normal_view, of_one_view
 from mammo_core.data.split_review import as_of_today, proof_today
 from mammo_core.data.splits import Split, load_split, resolve_split, write_split
 from mammo_core.errors import ConfigError, SplitError
@@ -47,7 +48,7 @@ class PlannedRun:
 
     config: TrainConfig
     split: Split
-    """With the proof of today where that shows a leak."""
+    """With the proof of today where that shows a leak; for a run on one view, with the films of that view only."""
 
 
 def plan_runs(workspace: Workspace, plan: LaunchPlan) -> list[PlannedRun]:
@@ -64,10 +65,13 @@ def plan_runs(workspace: Workspace, plan: LaunchPlan) -> list[PlannedRun]:
     if not plan.splits:
         raise ConfigError("No split was named; expected at least one, made on the Splits page or with 'split'.")
     runs = []
+    view = _config(dataset, plan, {}).view
     for name in plan.splits:
         saved = load_split(workspace, name)
         _check_belongs(dataset, saved, name)
         split = as_of_today(saved, dataset)
+        if view:
+            split = of_one_view(split, dataset, view)
         check_trainable(split, plan.override_reason)
         experiment = check_name(plan.experiment if len(plan.splits) == 1 else f"{plan.experiment}_{name}", "experiment name")
         for fold in _folds(split):
@@ -91,7 +95,8 @@ def _config(dataset: Dataset, plan: LaunchPlan, identity: Mapping[str, Any]) -> 
             f"The preset is for the task {wanted_task!r}, but the data set {dataset.name!r} is labelled for {dataset.task!r}. "
             "Choose a preset or a data set of the same task."
         )
-    return TrainConfig.from_dict({**plan.settings, **fixed}, source="the launch")
+    config = TrainConfig.from_dict({**plan.settings, **fixed}, source="the launch")
+    return config if config.view is None else config.replace(view=normal_view(config.view))
 
 
 def _folds(split: Split) -> list[int | None]:

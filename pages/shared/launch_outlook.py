@@ -1,21 +1,34 @@
-"""What a start would do: its runs by name, the films they learn from, and where the first weights come from."""
+"""What a start would do: its runs by name, how long they take, the films they learn from, and where the weights come from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from mammo_core.errors import MammoError
+from mammo_core.errors import ConfigError, MammoError, OutOfMemory
+from mammo_core.workflows.estimate import (
+    estimate_launch,
+    estimate_notes,
+    estimate_words,
+    films_to_read,
+    free_memory,
+    question_of,
+    training_now,
+    trainings_ahead,
+)
+from mammo_core.workflows.launch import LaunchPlan, PlannedRun, plan_runs
 from mammo_core.workflows.launch_preview import LaunchPreview
 from mammo_core.workflows.overview import plural
-from pages.shared.frame import device_name, plain
+from mammo_core.workflows.probe import Probe, Question, is_probing, kept_probe, probe_problem, start_probe
+from pages.shared.frame import current_workspace, device_name, plain
 from pages.shared.glossary import explain
 from pages.shared.split_view import place_name
 
 NAMES_SHOWN = 6
+PROBE_POLL_SECONDS = 1
 
 
 @st.cache_data(ttl=120, show_spinner="Looking for the first weights")
@@ -34,6 +47,63 @@ def draw_runs(outlook: LaunchPreview) -> None:
     names = "  \n".join(plain(name) for name in outlook.runs[:NAMES_SHOWN])
     more = f"  \nand {len(outlook.runs) - NAMES_SHOWN} more" if len(outlook.runs) > NAMES_SHOWN else ""
     st.caption(f"{names}{more}")
+
+
+def draw_estimate(plan: LaunchPlan) -> bool:
+    """Time and memory, or the button that measures them; ``False`` where measuring showed that these settings cannot work."""
+    workspace = current_workspace()
+    planned = plan_runs(workspace, plan)
+    question = question_of(planned)
+    if is_probing(workspace, question):
+        _follow_probe(question)
+        return True
+    measured, problem = kept_probe(workspace, question), probe_problem(workspace, question)
+    if measured is not None:
+        _tell_estimate(measured, planned)
+    elif problem is not None:
+        st.error(plain(str(problem)), icon=":material/error:")
+    _ask_probe(question, measured, problem)
+    return measured is not None or not isinstance(problem, OutOfMemory | ConfigError)
+
+
+def _follow_probe(question: Question) -> None:
+    """Say that something is measured; run the page anew once that has ended."""
+
+    def look() -> None:
+        if not is_probing(current_workspace(), question):
+            st.rerun()
+        st.markdown(":material/timer: Measuring time and memory of one step, for about 20 seconds. You can go on.")
+
+    st.fragment(look, run_every=PROBE_POLL_SECONDS)()
+
+
+def _tell_estimate(measured: Probe, planned: Sequence[PlannedRun]) -> None:
+    made = estimate_launch(measured, planned)
+    words = estimate_words(made, trainings_ahead(current_workspace()))
+    st.markdown(f":material/timer: **{plain(words[0].upper() + words[1:])}**")
+    config = planned[0].config
+    lacking = _lacking_films(planned[0], (config.dataset, config.split, config.fold, config.image_size))
+    st.caption(plain(" ".join(estimate_notes(made, lacking, free_memory()))))
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def _lacking_films(_planned: PlannedRun, place: tuple[Any, ...]) -> int:
+    return films_to_read(current_workspace(), _planned)
+
+
+def _ask_probe(question: Question, measured: Probe | None, problem: MammoError | None) -> None:
+    """The button, where there is something to measure and nothing trains beside it."""
+    if measured is not None and not measured.is_disturbed:
+        return
+    if training_now(current_workspace()):
+        if measured is None:
+            st.caption("Time and memory can be measured once the training that runs now has ended; beside it they are wrong.")
+        return
+    label = "Estimate time and memory" if measured is None and problem is None else "Measure again"
+    hint = "Trains a few steps on made films, in a process of its own: about ten seconds and the time to start."
+    if st.button(label, icon=":material/timer:", help=hint, key="train_probe"):
+        start_probe(current_workspace(), question)
+        st.rerun()
 
 
 def draw_counts(outlook: LaunchPreview) -> None:

@@ -35,12 +35,34 @@ class Field:
     label: str
     reason: str
     kind: str = "number"
-    """``number`` (typed as text, so that 3e-4 stays 3e-4), ``whole``, ``never`` (0 stands for none), ``choice``, ``size``,
-    ``weights`` (a word or a list of numbers)."""
+    """``number`` (typed as text, so that 3e-4 stays 3e-4), ``optional`` (a number, or none), ``whole``, ``never`` (0 stands for
+    none), ``choice``, ``switch``, ``size``, ``weights`` (a word or a list of numbers)."""
     options: tuple[str, ...] = ()
+    nothing: str = "(none)"
+    """How a choice shows that nothing is set."""
 
+
+OPEN_CHOICES = ("arch", "weights", "class_weights", "view")
+"""Choices that take a typed value too."""
 
 GROUPS: dict[str, tuple[Field, ...]] = {
+    "Data": (
+        Field(
+            "view",
+            "View",
+            "Learns from and judges films of one view only; models of single views can be averaged.",
+            "choice",
+            ("CC", "MLO"),
+            "(all views)",
+        ),
+        Field(
+            "sampler",
+            "Films of an epoch",
+            "balanced shows each class equally often, those of rare classes several times; set class weights to none with it.",
+            "choice",
+            ("shuffle", "balanced"),
+        ),
+    ),
     "Model": (
         Field(
             "arch",
@@ -76,8 +98,26 @@ GROUPS: dict[str, tuple[Field, ...]] = {
         Field("lr", "Learning rate", "The most sensitive setting; when it is too high, the loss jumps."),
         Field("min_lr", "Learning rate at the end", "Where the fall ends."),
         Field("weight_decay", "Weight decay", "Keeps weights small; against overfitting."),
+        Field(
+            "backbone_lr_factor",
+            "Backbone's share",
+            "Of the learning rate: below 1, ready-made weights take smaller steps than the new head; 0.1 to 0.2 is usual.",
+        ),
+        Field(
+            "ema_decay",
+            "Mean of weights",
+            "0.999 validates and keeps a slow mean of the weights, which is steadier; none is off.",
+            "optional",
+        ),
     ),
     "Loss": (
+        Field(
+            "loss",
+            "Loss",
+            "ordinal also counts how far an answer is from the true class; for classes in an order, such as density.",
+            "choice",
+            ("cross_entropy", "ordinal"),
+        ),
         Field("class_weights", "Class weights", "auto counts rare classes more, in training only.", "weights", ("auto", "none")),
         Field("label_smoothing", "Label smoothing", "Makes the model less sure of itself; 0 is off."),
     ),
@@ -85,20 +125,41 @@ GROUPS: dict[str, tuple[Field, ...]] = {
         Field(
             "augment",
             "Augmentation",
-            "light turns, shifts and brightens each film a little each time.",
+            "light turns, shifts and brightens each film a little each time; strong does more of it and erases patches.",
             "choice",
-            ("none", "light"),
+            ("none", "light", "strong"),
         ),
+        Field("mixup", "Mixup", "0.2 blends pairs of films, which calibrates but blurs the training loss; 0 is off."),
     ),
     "Machine": (
         Field("device", "Device", "auto takes CUDA, then Apple MPS, then the CPU.", "choice", ("auto", "cpu", "cuda", "mps")),
         Field("num_workers", "Loading processes", "0 loads in the training process; the result is the same.", "whole"),
         Field("threads", "Threads", "0 takes the physical cores.", "never"),
+        Field(
+            "precision",
+            "Precision",
+            "auto takes bfloat16 on a CUDA device that has it, which is faster; elsewhere float32.",
+            "choice",
+            ("auto", "float32", "bfloat16"),
+        ),
+        Field("micro_batch", "Films at once", "Cuts a batch that memory cannot hold; 0 takes as many as fit.", "never"),
+        Field(
+            "graphs",
+            "CUDA graphs",
+            "Replays the step as one; compiled also fuses its kernels, which pays in long runs. auto decides.",
+            "choice",
+            ("auto", "off", "graph", "compiled"),
+        ),
+        Field(
+            "deterministic",
+            "Repeatable",
+            "The same result each time on CUDA too, where it is slower; a CPU is so anyway.",
+            "switch",
+        ),
     ),
 }
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
-NOTHING = "(none)"
 A_ROW = 3
 
 
@@ -158,18 +219,24 @@ def _ask(field: Field, value: Any, key: str, runs: Sequence[str]) -> Any:
         return None if field.kind == "never" and number == 0 else number
     if field.kind == "choice" or field.kind == "weights":
         return _ask_choice(field, value, key, runs)
+    if field.kind == "switch":
+        return st.checkbox(field.label, bool(value), key=key, help=field.reason)
     text = st.text_input(field.label, _text(value), key=key, help=field.reason).strip()
+    if field.kind == "optional" and text.lower() in ("", "none"):
+        return None
     return _size(text) if field.kind == "size" else _number(text)
 
 
 def _ask_choice(field: Field, value: Any, key: str, runs: Sequence[str]) -> Any:
-    options = [NOTHING, *runs] if field.key == "init_from" else list(field.options)
-    shown = NOTHING if value is None else _text(value)
+    options = [*runs] if field.key == "init_from" else [*field.options]
+    if DEFAULTS[field.key] is None:
+        options.insert(0, field.nothing)
+    shown = field.nothing if value is None else _text(value)
     if shown not in options:
         options.append(shown)
-    is_open = field.key in ("arch", "weights", "class_weights")
+    is_open = field.key in OPEN_CHOICES
     picked = st.selectbox(field.label, options, options.index(shown), key=key, help=field.reason, accept_new_options=is_open)
-    if picked is None or picked == NOTHING:
+    if picked is None or picked == field.nothing:
         return None
     if field.kind == "weights" and picked not in field.options:
         return [_number(part.strip()) for part in str(picked).split(",")]
