@@ -195,6 +195,16 @@ def test_underfit_near_guessing_for_balanced_and_for_plain_losses():
     assert "UNDERFIT" not in ids(diagnose(run(train_loss=lambda e: 0.9, **flat), OWN))
 
 
+def test_a_loss_with_more_in_it_than_cross_entropy_is_judged_by_the_comparable_one():
+    other = context(other_loss=True, weighted_loss=False)
+    flat = {"val_loss": lambda e: 1.05, "val_acc": lambda e: 0.5, "train_acc": lambda e: 0.5, "train_loss": lambda e: 1.9}
+    assert "UNDERFIT" not in ids(diagnose(run(**flat), other))  # nothing to compare with guessing
+    assert "UNDERFIT" not in ids(diagnose(run(train_loss_eval=lambda e: 0.9, **flat), other))
+    assert diagnose(run(train_loss_eval=lambda e: 1.05, **flat), other).verdict == "UNDERFIT"
+    assert "HOT_START" not in ids(diagnose(run(train_loss=lambda e: 2.0 if e == 1 else 0.6), other))
+    assert not other.comparable
+
+
 def test_a_flat_curve_is_convergence_below_the_prior_and_a_plateau_above():
     converged = diagnose(run(30, val_loss=lambda e: 0.7 + 0.5 * math.exp(-e)), OWN)
     stuck = diagnose(run(30, val_loss=lambda e: 1.10 + 0.02 * math.exp(-e), train_loss=lambda e: 0.9), OWN)

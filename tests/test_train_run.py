@@ -113,6 +113,7 @@ def test_a_finished_run_holds_every_file_of_the_contract(finished):
     assert not list(finished.path.rglob("*.tmp"))
     status = finished.status()
     assert (status.state, status.stop_reason, status.epoch, status.epochs) == ("finished", "max_epochs", 3, 3)
+    assert "So far" not in json.loads((finished.path / "summary.json").read_text())["diagnosis"]["headline"]
 
 
 def test_the_three_forms_of_the_history_agree(finished):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,21 @@ NOTHING: dict[str, Any] = {
 }
 
 
-def diagnose_run(run: RunDir) -> Diagnosis:
+def diagnose_run(run: RunDir, ended: bool = False) -> Diagnosis:
     """The verdict on a run directory as it stands now; provisional while the run trains.
+
+    Parameters
+    ----------
+    ended : bool
+        No epoch will follow, although the run's status does not say so yet.
 
     Raises
     ------
     MammoError
         The history is damaged.
     """
-    return diagnose(run.history(), context_of_run(run))
+    context = context_of_run(run)
+    return diagnose(run.history(), replace(context, finished=True) if ended else context)
 
 
 def diagnose_foreign(history: ForeignHistory) -> Diagnosis:

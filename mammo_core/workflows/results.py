@@ -23,11 +23,11 @@ def write_summary(
     counts: Mapping[str, Mapping[str, int]],
     outcome: Mapping[str, Any],
 ) -> Summary:
-    """Write ``summary.json``: settings, counts, all validation metrics at the best epoch, and the verdict on the curves.
+    """Write ``summary.json`` of a run that ends: settings, counts, all validation metrics at the best epoch, and the verdict.
 
     ``outcome`` holds ``stop_reason`` and whatever else is to be kept.
     """
-    diagnosis = diagnose_run(run)
+    diagnosis = diagnose_run(run, ended=True)
     best = best_epoch(history)
     metrics = run.metrics("val")
     summary = Summary(

@@ -122,6 +122,8 @@ class Context:
     """Whether the training loss is class-weighted (the validation loss of this app never is)."""
     label_smoothing: float | None = None
     mixup: bool | None = None
+    other_loss: bool = False
+    """Whether the training loss has more in it than cross-entropy, so that guessing costs another number of nats."""
     val_balanced: bool = False
     """Whether the validation loss is class-balanced."""
     own_run: bool = False
@@ -150,7 +152,7 @@ class Context:
     def comparable(self) -> bool | None:
         """Whether training and validation loss have the same definition; ``None`` where that is not known."""
         known = (self.weighted_loss, self.mixup, None if self.label_smoothing is None else self.label_smoothing > 0)
-        if any(flag is True for flag in known):
+        if self.other_loss or any(flag is True for flag in known):
             return False
         return None if None in known else True
 
@@ -178,9 +180,10 @@ def context_of_run(run: RunDir) -> Context:
         min_delta=config.min_delta,
         warmup_epochs=config.warmup_epochs,
         scheduler="cosine",
-        weighted_loss=config.class_weights != "none",
+        weighted_loss=config.class_weights != "none" or config.sampler == "balanced",
         label_smoothing=config.label_smoothing,
-        mixup=False,
+        mixup=config.mixup > 0,
+        other_loss=config.loss != "cross_entropy",
         own_run=True,
         finished=finished,
     )

@@ -43,7 +43,7 @@ def hot_start(curves: Curves) -> Iterator[Finding]:
     """HOT_START: the mean training loss of epoch 1 lies above guessing."""
     limit = curves.context.thresholds.hot_start
     blurred = bool(curves.context.mixup) or bool(curves.context.label_smoothing)
-    if curves.k is None or blurred or not math.isfinite(first := _first(curves)):
+    if curves.k is None or blurred or curves.context.other_loss or not math.isfinite(first := _first(curves)):
         return
     ratio = first / math.log(curves.k)
     if ratio > limit:

@@ -125,13 +125,16 @@ def _growing_gap(curves: Curves) -> Iterator[Finding]:
 def underfit(curves: Curves) -> Iterator[Finding]:
     """UNDERFIT: the training loss stays near guessing and no longer moves."""
     limits = curves.context.thresholds
-    if curves.size < 4 or abs(curves.st) >= limits.flat_train or not math.isfinite(curves.lt[-1]):
+    other = curves.context.other_loss
+    losses = curves.comparable_train if other else curves.lt
+    if losses is None or curves.size < 4 or abs(curves.st) >= limits.flat_train or not math.isfinite(losses[-1]):
         return
-    last = float(curves.lt[-1])
+    last = float(losses[-1])
+    weighted = False if other else curves.context.weighted_loss  # the comparable loss is never weighted
     guesses = []
-    if curves.context.weighted_loss is not False and curves.k:
+    if weighted is not False and curves.k:
         guesses.append((limits.underfit_balanced, math.log(curves.k)))
-    if curves.context.weighted_loss is not True and curves.no_skill is not None:
+    if weighted is not True and curves.no_skill is not None:
         guesses.append((limits.underfit_plain, curves.no_skill))
     for share, guess in guesses:
         if last > share * guess:
