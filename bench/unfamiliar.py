@@ -40,8 +40,7 @@ from mammo_core.predict.unfamiliar import MIN_FILMS, NEIGHBOURS, QUANTILE, Featu
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.settings import Workspace, open_workspace
 from mammo_core.terminal import ProgressBar, say
-from mammo_core.training.batches import to_float
-from mammo_core.training.models import features_and_logits, normalise
+from mammo_core.training.models import features_and_logits, normalise, to_float
 from mammo_core.workflows.demo import run_demo
 from mammo_core.workflows.inference import run_rows
 

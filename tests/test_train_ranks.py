@@ -48,12 +48,17 @@ def _start(home: Workspace, run: RunDir):
     return start_all(2, command, **{HOME_VARIABLE: str(home.home)})
 
 
-def test_two_processes_write_one_run_with_the_numbers_of_one_process(home):
-    alone, shared = _new_run(home, "alone"), _new_run(home, "shared")
+def test_two_processes_make_an_experiment_once_with_the_numbers_of_one_process(home):
+    alone = _new_run(home, "alone")
     assert train(home, alone) == DONE
-    ended = wait_all(_start(home, shared))
+    sets = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={'null' if value is None else value}")]
+    command = [sys.executable, "-m", "mammo_core", "train", "--dataset", "demo", "--split", "demo", "--experiment", "both"]
+    ended = wait_all(start_all(2, [*command, "--seeds", "1,2", *sets], **{HOME_VARIABLE: str(home.home)}))
     assert [code for code, _ in ended] == [0, 0], ended
-    assert shared.state() == "finished"
+    folder = home.experiments / "both"
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["seed_1", "seed_2"]
+    assert [RunDir(folder / name).state() for name in ("seed_1", "seed_2")] == ["finished", "finished"]
+    shared = RunDir(folder / "seed_1")
     assert {path.name for path in shared.path.iterdir()} == {path.name for path in alone.path.iterdir()}
     assert json.loads(shared.environment_file.read_text())["processes"] == 2
     for one, two in zip(alone.history(), shared.history(), strict=True):
@@ -64,16 +69,6 @@ def test_two_processes_write_one_run_with_the_numbers_of_one_process(home):
     np.testing.assert_allclose(tables[0].filter(like="prob_"), tables[1].filter(like="prob_"), atol=1e-3)
     assert len(np.load(shared.embeddings)) == len(tables[1])
     assert shared.log_file.read_text().count("epoch 2/2") == 1
-
-
-def test_a_whole_experiment_is_made_once_and_trained_together(home):
-    sets = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={'null' if value is None else value}")]
-    command = [sys.executable, "-m", "mammo_core", "train", "--dataset", "demo", "--split", "demo", "--experiment", "both"]
-    ended = wait_all(start_all(2, [*command, "--seeds", "1,2", *sets], **{HOME_VARIABLE: str(home.home)}))
-    assert [code for code, _ in ended] == [0, 0], ended
-    folder = home.experiments / "both"
-    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["seed_1", "seed_2"]
-    assert [RunDir(folder / name).state() for name in ("seed_1", "seed_2")] == ["finished", "finished"]
 
 
 def test_a_lost_process_fails_the_run_in_words(home):

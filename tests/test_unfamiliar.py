@@ -19,8 +19,7 @@ from mammo_core.errors import CorruptRunFile, FilmUnreadable
 from mammo_core.predict.ensemble import combine_unfamiliar
 from mammo_core.predict.unfamiliar import FeatureGuard, Unfamiliar, load_guard
 from mammo_core.storage import write_table
-from mammo_core.training.batches import to_float
-from mammo_core.training.models import build_model, features_and_logits, normalisation_of, normalise
+from mammo_core.training.models import build_model, features_and_logits, normalisation_of, normalise, to_float
 from mammo_core.training.weights import find_weights, load_into
 
 RNG = np.random.default_rng(0)

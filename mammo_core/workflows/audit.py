@@ -6,8 +6,7 @@ blank and inverted films, marks beside the breast, and the shortcut test. Memory
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,6 @@ from PIL import Image
 
 from mammo_core.data.audit import MAX_LISTED, FilmTally, audit_tables, facts_tables
 from mammo_core.data.audit_findings import findings_of
-from mammo_core.data.breast import has_bright_background
 from mammo_core.data.duplicates import (
     ALIKE_CORRELATION,
     MAX_DISTANCE,
@@ -28,11 +26,7 @@ from mammo_core.data.duplicates import (
     ROUGH_CORRELATION,
     ROUGH_SIDE,
     SAME_CORRELATION,
-    Look,
     candidate_pairs,
-    correlation,
-    fine_copy,
-    look_at,
     rough_correlations,
     side_by_side,
 )
@@ -45,17 +39,15 @@ from mammo_core.data.near_pairs import count_pairs, same_pairs, write_near
 from mammo_core.data.sandbox import DecodePool, FilmSummary, Job
 from mammo_core.data.shortcut import metadata_table, shortcut_test
 from mammo_core.errors import DataError, FilmUnreadable
-from mammo_core.explain.markers import marker_regions
 from mammo_core.report.audit_text import audit_markdown
 from mammo_core.settings import Workspace, physical_cores
 from mammo_core.storage import write_atomic, write_json, write_text
 from mammo_core.workflows.audit_figures import write_audit_figures
+from mammo_core.workflows.audit_looks import Lookers, OneFilm, fine_at, likeness, look, lookers
 from mammo_core.workflows.ingest import MAX_READERS, thumbnail_path
 
 MARKDOWN_FILE = "audit.md"
 SCHEMA = 2
-BLANK_LEVELS = 8
-"""Grey levels of 255 between the 1st and the 99th percentile below which a film shows nothing."""
 PAIRS_AT_ONCE = 512
 """Their films at 128 x 128 take at most 64 MB."""
 
@@ -113,9 +105,10 @@ def audit_dataset(
     for kept in ("kinds", "bits", "film_warnings", "unreadable"):  # the import's own, which saw the unreadable films too
         audit[kept] = before.get(kept, audit[kept])
     if near_duplicates:
-        seen = _look_at_all(workspace, dataset, manifest, progress)
+        with lookers(len(manifest), min(MAX_READERS, physical_cores())) as those:
+            seen = _look_at_all(workspace, dataset, manifest, those, progress)
+            audit["near_duplicates"] = _search(workspace, dataset, seen, those, progress)
         audit["flags"] = {flag: {"films": len(images), "image_ids": images[:MAX_LISTED]} for flag, images in seen.flags.items()}
-        audit["near_duplicates"] = _search(workspace, dataset, seen, progress)
     burned = facts.loc[facts["burned_in"].str.upper() == "YES", "image_id"].tolist()
     audit.setdefault("flags", {})["burned_in"] = {"films": len(burned), "image_ids": burned[:MAX_LISTED]}
     progress(0, 1, "Shortcut test")
@@ -183,43 +176,21 @@ def _save(path: Path, thumbnail: Pixels) -> None:
     write_atomic(path, lambda file: Image.fromarray(thumbnail).save(file, format="PNG"))
 
 
-def _thumbnail(workspace: Workspace, dataset: str, image_id: str) -> Pixels | None:
-    """The reduced copy that the import or this audit made; ``None`` where it is missing or damaged."""
-    try:
-        with Image.open(thumbnail_path(workspace, dataset, image_id), formats=("PNG",)) as picture:
-            return np.asarray(picture.convert("L"))
-    except (OSError, SyntaxError, ValueError):
-        return None
-
-
 # ---- what can be seen -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class _OneFilm:
-    """What is kept of one film: about 1 KB."""
-
-    image: str
-    flags: tuple[str, ...] = ()
-    hash: int | None = None
-    """``None`` for a blank film, and where there is no reduced copy."""
-    rough: Pixels | None = None
-
-
-def _look_at_all(workspace: Workspace, dataset: Dataset, manifest: pd.DataFrame, progress: Progress) -> _Seen:
-    """Every film's flags, hash and rough copy. Two threads: most of the work is native code that lets the other one run."""
+def _look_at_all(workspace: Workspace, dataset: Dataset, manifest: pd.DataFrame, those: Lookers, progress: Progress) -> _Seen:
+    """Every film's flags, hash and rough copy."""
     seen, images = _Seen(), manifest["image_id"].tolist()
-    with ThreadPoolExecutor(min(MAX_READERS, physical_cores())) as threads:
-        for first in range(0, len(images), FILMS_AT_ONCE):
-            part = images[first : first + FILMS_AT_ONCE]
-            looks = threads.map(lambda image: _look(image, _thumbnail(workspace, dataset.name, image)), part)
-            for done, one in enumerate(looks, start=first + 1):
-                _note(seen, one)
-                progress(done, len(images), "Looking at films")
+    for first in range(0, len(images), FILMS_AT_ONCE):
+        part = [(image, thumbnail_path(workspace, dataset.name, image)) for image in images[first : first + FILMS_AT_ONCE]]
+        for done, one in enumerate(those.each(look, part), start=first + 1):
+            _note(seen, one)
+            progress(done, len(images), "Looking at films")
     return seen
 
 
-def _note(seen: _Seen, one: _OneFilm) -> None:
+def _note(seen: _Seen, one: OneFilm) -> None:
     for flag in one.flags:
         seen.flags[flag].append(one.image)
     if one.hash is not None and one.rough is not None:
@@ -230,32 +201,10 @@ def _note(seen: _Seen, one: _OneFilm) -> None:
         seen.missing += 1
 
 
-def _look(image: str, thumbnail: Pixels | None) -> _OneFilm:
-    if thumbnail is None:
-        return _OneFilm(image)
-    low, high = np.percentile(thumbnail, (1, 99))
-    if high - low < BLANK_LEVELS:
-        return _OneFilm(image, ("blank",))
-    values = thumbnail.astype(np.float32) / np.float32(255)
-    look = look_at(thumbnail)
-    flags = ["bright"] if has_bright_background(values) else []
-    if look.breast.problem is not None:
-        flags.append("no_breast")
-    elif _marks(values, look):
-        flags.append("marks")
-    return _OneFilm(image, tuple(flags), look.hash, look.rough)
-
-
-def _marks(values: npt.NDArray[np.float32], look: Look) -> int:
-    """Bright things beside the breast: view markers, plates, lines of text."""
-    small = values if look.factor == 1 else np.asarray(Image.fromarray(values).reduce(look.factor))
-    return marker_regions(small, look.breast)[1]
-
-
 # ---- nearly identical films -------------------------------------------------------------------------------------------------
 
 
-def _search(workspace: Workspace, dataset: Dataset, seen: _Seen, progress: Progress) -> dict[str, Any]:
+def _search(workspace: Workspace, dataset: Dataset, seen: _Seen, those: Lookers, progress: Progress) -> dict[str, Any]:
     """Find, confirm and write the pairs; returns the part ``near_duplicates`` of the audit."""
     sha = dataset.pixel_hashes()
     images = np.array(seen.images, dtype=object)
@@ -270,7 +219,8 @@ def _search(workspace: Workspace, dataset: Dataset, seen: _Seen, progress: Progr
     order = order[likeness[order] >= ROUGH_CORRELATION]
     chosen = side_by_side(pairs, np.sort(order[:MAX_PAIRS]), len(hashes))
     rows = []
-    for done, (pair, value) in enumerate(_confirm(workspace, dataset.name, images[kept], pairs[chosen], progress), start=1):
+    files = [(image, thumbnail_path(workspace, dataset.name, image)) for image in images[kept].tolist()]
+    for done, (pair, value) in enumerate(_confirm(files, pairs[chosen], those, progress), start=1):
         if value >= ALIKE_CORRELATION:
             distance = int(distances[chosen[done - 1]])
             rows.append(_row(pair, distance, value))
@@ -295,27 +245,18 @@ def _row(pair: tuple[str, str], distance: int, value: float) -> dict[str, str]:
 
 
 def _confirm(
-    workspace: Workspace, name: str, images: npt.NDArray[np.object_], pairs: npt.NDArray[np.int64], progress: Progress
+    files: Sequence[tuple[str, Path]], pairs: npt.NDArray[np.int64], those: Lookers, progress: Progress
 ) -> Iterator[tuple[tuple[str, str], float]]:
     """Each pair with the correlation of its reduced films, in order; pairs that hang together come together, so few are held."""
-
-    def fine(image: str) -> npt.NDArray[np.float32] | None:
-        thumbnail = _thumbnail(workspace, name, image)
-        return None if thumbnail is None else fine_copy(thumbnail)
-
     held: dict[str, npt.NDArray[np.float32] | None] = {}
-    with ThreadPoolExecutor(min(MAX_READERS, physical_cores())) as threads:
-        for first in range(0, len(pairs), PAIRS_AT_ONCE):
-            part = [(str(images[left]), str(images[right])) for left, right in pairs[first : first + PAIRS_AT_ONCE].tolist()]
-            wanted = dict.fromkeys(image for pair in part for image in pair)
-            missing = [image for image in wanted if image not in held]
-            made = dict(zip(missing, threads.map(fine, missing), strict=True))
-            held = made | {image: copy for image, copy in held.items() if image in wanted}
-            values = threads.map(_likeness, [held[one] for one, _ in part], [held[other] for _, other in part])
-            for done, (pair, value) in enumerate(zip(part, values, strict=True), start=first + 1):
-                yield pair, value
-                progress(done, len(pairs), "Comparing pairs")
-
-
-def _likeness(one: npt.NDArray[np.float32] | None, other: npt.NDArray[np.float32] | None) -> float:
-    return 0.0 if one is None or other is None else correlation(one, other)
+    for first in range(0, len(pairs), PAIRS_AT_ONCE):
+        ends = pairs[first : first + PAIRS_AT_ONCE].tolist()
+        part = [(files[left][0], files[right][0]) for left, right in ends]
+        wanted = dict(files[place] for pair in ends for place in pair)
+        missing = {image: path for image, path in wanted.items() if image not in held}
+        made = dict(zip(missing, those.each(fine_at, list(missing.values())), strict=True))
+        held = made | {image: copy for image, copy in held.items() if image in wanted}
+        values = those.each(likeness, [(held[one], held[other]) for one, other in part])
+        for done, (pair, value) in enumerate(zip(part, values, strict=True), start=first + 1):
+            yield pair, value
+            progress(done, len(pairs), "Comparing pairs")
