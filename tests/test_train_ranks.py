@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mammo_core.presets import load_preset
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import HOME_VARIABLE, Workspace, open_workspace
 from mammo_core.workflows.demo import make_demo_data
@@ -39,7 +40,8 @@ def home(tmp_path_factory) -> Workspace:
 
 
 def _new_run(home: Workspace, experiment: str, **settings) -> RunDir:
-    plan = LaunchPlan(dataset="demo", splits=["demo"], experiment=experiment, settings={**SETTINGS, **settings}, seeds=[1])
+    chosen = {**load_preset("demo").settings, **SETTINGS, **settings}  # as the command has it
+    plan = LaunchPlan(dataset="demo", splits=["demo"], experiment=experiment, settings=chosen, seeds=[1])
     return create_run(home, plan_runs(home, plan)[0])
 
 
