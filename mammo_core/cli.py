@@ -18,7 +18,6 @@ from mammo_core.cli_app import Json, app, open_home
 from mammo_core.config import DEFAULT_SEEDS
 from mammo_core.errors import ConfigError, DiskFull, MammoError, NameNotAllowed, RunBusy, RunNotFound
 from mammo_core.terminal import ProgressBar, log_to_stderr, print_json, say, table_text
-from mammo_core.workflows.exit_codes import STOPPED
 
 if TYPE_CHECKING:
     from mammo_core.runs.run_dir import RunDir
@@ -210,7 +209,7 @@ def resume(
 ) -> None:
     """Continue interrupted, stopped or failed runs exactly where their last whole epoch ended."""
     from mammo_core.runs.run_dir import find_run
-    from mammo_core.workflows.commands import train_dir
+    from mammo_core.workflows.commands import train_in_turn
     from mammo_core.workflows.launch import check_resumable
 
     log_to_stderr()
@@ -224,12 +223,7 @@ def resume(
     found = [find_run(workspace, run) for run in runs]
     for run in found:
         check_resumable(run)
-    codes = []
-    for run in found:
-        codes.append(train_dir(workspace, run.path))
-        if codes[-1] == STOPPED:
-            break
-    raise typer.Exit(next((code for code in codes if code), 0))
+    raise typer.Exit(train_in_turn(workspace, found))
 
 
 @app.command()

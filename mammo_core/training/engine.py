@@ -297,10 +297,8 @@ class Engine:
 
     def _given(self, batch: Batch, epoch: int, step: int) -> StepInput:
         config, device = self.config, self.device
-        weights = torch.tensor(self.weights) if self.weights else None
-        total = float(len(batch.whole_labels)) if weights is None else float(weights[batch.whole_labels].sum())
         share = draw_mixing(config.seed, epoch, step, config.mixup) if config.mixup else 1.0
-        scalars = send(torch.tensor([1 / total, share]), device)
+        scalars = send(torch.tensor([1 / self._stepper.loss_of.total(batch.whole_labels), share]), device)
         draws = send(draw(batch.indices, batch.repeats, config.seed, epoch), device)
         films, labels, counted = (send(tensor, device) for tensor in (batch.films, batch.labels, batch.counted))
         return StepInput(films, labels, counted, draws, scalars[0], scalars[1])

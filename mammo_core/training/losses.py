@@ -28,11 +28,16 @@ class TrainingLoss:
     ) -> None:
         self._kind = kind
         self._smoothing = label_smoothing
-        self._weights = torch.tensor(class_weights or [1.0] * n_classes, dtype=torch.float32, device=device)
+        self._host_weights = torch.tensor(class_weights or [1.0] * n_classes, dtype=torch.float32)
+        self._weights = self._host_weights.to(device)
 
     def weights(self, labels: torch.Tensor) -> torch.Tensor:
         """The weight of each film's class, (B,)."""
         return self._weights[labels]
+
+    def total(self, labels: torch.Tensor) -> float:
+        """The denominator of a batch with these labels, which lie on the CPU so that no device is waited for."""
+        return float(self._host_weights[labels].sum())
 
     def numerators(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Weight times loss of each film, (B,).

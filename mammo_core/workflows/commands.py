@@ -43,16 +43,22 @@ def train_experiment(workspace: Workspace, plan: LaunchPlan, cv_folds: int | Non
         The training slot is taken; nothing was created.
     """
     from mammo_core.training.ranks import join_ranks
+
+    with join_ranks(str(plan.settings.get("device", "auto"))) as ranks:
+        runs = _created(workspace, plan, cv_folds, ranks)
+        return train_in_turn(workspace, runs, ranks)
+
+
+def train_in_turn(workspace: Workspace, runs: Sequence[RunDir], ranks: Ranks | None = None) -> int:
+    """Train runs one after another until one is stopped; returns the first exit code that is not 0."""
     from mammo_core.workflows.train_run import train
 
     codes = []
-    with join_ranks(str(plan.settings.get("device", "auto"))) as ranks:
-        runs = _created(workspace, plan, cv_folds, ranks)
-        for place, run in enumerate(runs, start=1):
-            log.info("Run %d of %d: %s", place, len(runs), run.id)
-            codes.append(train(workspace, run, ranks))
-            if codes[-1] == STOPPED:
-                break
+    for place, run in enumerate(runs, start=1):
+        log.info("Run %d of %d: %s", place, len(runs), run.id)
+        codes.append(train(workspace, run, ranks))
+        if codes[-1] == STOPPED:
+            break
     return next((code for code in codes if code), 0)
 
 

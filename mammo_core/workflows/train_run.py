@@ -37,6 +37,7 @@ from mammo_core.training.engine import Engine, EpochOutcome, Stopped
 from mammo_core.training.models import Normalisation, choose_device, new_model, normalisation_of
 from mammo_core.training.planning import plan_steps
 from mammo_core.training.ranks import ALONE, Ranks, is_launched, join_ranks
+from mammo_core.training.steps import StepPlan
 from mammo_core.training.weights import find_weights, load_into
 from mammo_core.workflows.environment import describe_environment
 from mammo_core.workflows.exit_codes import BUSY, DISK_FULL, DONE, FAILED, STOPPED
@@ -201,8 +202,7 @@ class _Training:
             state = self._kept_state()
             model, normalisation = self._first_weights() if state is None else self._kept_model(state)
             train, validation = films.part("train"), films.part("val")
-            share = largest_share(config.batch_size, ranks)
-            plan = ranks.tell(plan_steps(config, model, device, len(train), share, threads))
+            plan = self._plan(model, device, len(train), threads) if state is None or not state.get("plan") else None
             engine = Engine(config, model, normalisation, train, validation, device, self._on_step, ranks, plan)
             fingerprint = _fingerprint(run, config, films)
             if state is not None:
@@ -247,6 +247,12 @@ class _Training:
         log.info("First weights: %s", source.text)
         load_into(model, config.arch, source)
         return model, normalisation
+
+    def _plan(self, model: torch.nn.Module, device: torch.device, films: int, threads: int) -> StepPlan:
+        """The first process measures and decides for all; a resume takes the plan out of its state instead."""
+        share = largest_share(self.config.batch_size, self.ranks)
+        decided = plan_steps(self.config, model, device, films, share, threads) if self.ranks.first else StepPlan()
+        return self.ranks.tell(decided)
 
     def _on_step(self, step: int, steps: int) -> None:
         if (self.ranks.count == 1 or step % ASK_EVERY == 0) and self._asked_to_stop():
