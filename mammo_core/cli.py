@@ -127,7 +127,7 @@ def train(
 ) -> None:
     """Train every run, each a complete run directory: in the foreground, or as a job array of a Slurm cluster."""
     from mammo_core.presets import load_preset, parse_overrides
-    from mammo_core.workflows.commands import train_dir, train_experiment
+    from mammo_core.workflows.commands import create_runs, train_dir, train_experiment
     from mammo_core.workflows.launch import LaunchPlan
 
     log_to_stderr()
@@ -150,8 +150,6 @@ def train(
     )
     if slurm is None:
         raise typer.Exit(train_experiment(workspace, plan, cv_folds))
-    from mammo_core.workflows.slurm import create_runs
-
     _submit(workspace, create_runs(workspace, plan, cv_folds), slurm)
 
 

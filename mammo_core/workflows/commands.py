@@ -72,13 +72,18 @@ def _created(workspace: Workspace, plan: LaunchPlan, cv_folds: int | None, ranks
     try:
         if is_locked(workspace.slot_lock):
             raise RunBusy("Another training holds this machine's training slot. Wait for it to end, or stop it.")
-        plan = replace(plan, splits=[*plan.splits, *fold_split(workspace, plan, cv_folds)])
-        runs = [create_run(workspace, planned, plan.override_reason) for planned in plan_runs(workspace, plan)]
+        runs = create_runs(workspace, plan, cv_folds)
     except MammoError as error:
         ranks.tell(([""], str(error)))
         raise
     ranks.tell(([str(run.path) for run in runs], ""))
     return runs
+
+
+def create_runs(workspace: Workspace, plan: LaunchPlan, cv_folds: int | None = None) -> list[RunDir]:
+    """Every run of ``plan`` (splits x folds x seeds), created and in the state ``queued``, but in no queue yet."""
+    plan = replace(plan, splits=[*plan.splits, *fold_split(workspace, plan, cv_folds)])
+    return [create_run(workspace, planned, plan.override_reason) for planned in plan_runs(workspace, plan)]
 
 
 def fold_split(workspace: Workspace, plan: LaunchPlan, folds: int | None) -> list[str]:

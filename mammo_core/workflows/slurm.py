@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,7 @@ from mammo_core.runs.schema import LIVE_STATES, RESUMABLE_STATES
 from mammo_core.settings import PROJECT_ROOT, Workspace
 from mammo_core.storage import read_json, write_json
 from mammo_core.terminal import log_to_stderr
-from mammo_core.workflows.commands import fold_split, groups_of
-from mammo_core.workflows.launch import LaunchPlan, create_run, plan_runs
+from mammo_core.workflows.commands import groups_of
 
 if TYPE_CHECKING:
     from submitit.core.utils import DelayedSubmission
@@ -129,12 +128,6 @@ def check_slurm_here() -> None:
 
 
 # ---- what is submitted ----------------------------------------------------------------------------------------------------
-
-
-def create_runs(workspace: Workspace, plan: LaunchPlan, cv_folds: int | None = None) -> list[RunDir]:
-    """Every run of ``plan`` (splits x folds x seeds), created and in the state ``queued``, but in no queue yet."""
-    plan = replace(plan, splits=[*plan.splits, *fold_split(workspace, plan, cv_folds)])
-    return [create_run(workspace, planned, plan.override_reason) for planned in plan_runs(workspace, plan)]
 
 
 def unfinished_runs(workspace: Workspace, names: Sequence[str]) -> list[RunDir]:
