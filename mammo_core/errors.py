@@ -11,7 +11,8 @@
     ├── RunNotFound          no run under that name
     ├── CorruptRunFile       a file of a run that is not what its schema says
     ├── RunBusy              another process holds the run or the training slot     (exit code 75)
-    ├── DiskFull             a write failed for want of space                       (exit code 3)
+    ├── WriteFailed          a file could not be written                            (exit code 3)
+    │   └── DiskFull         for want of space                                      (exit code 3)
     ├── UndefinedMetric      a metric that has no value for these cases
     ├── WeightsNotFound      pretrained weights that are not on this machine
     ├── CheckpointMismatch   a checkpoint that does not fit the model, task or run
@@ -22,9 +23,35 @@ The text of each is one sentence (or two): what was found, what was expected, wh
 ``MammoError``, show its text, and let anything else crash.
 """
 
+import unicodedata
+
+UNSEEN = ("Cf", "Cs")
+"""Kinds of signs that format others or are halves of one."""
+
+
+MOST_CHARACTERS = 600
+"""Of a message: what a damaged file holds can be megabytes."""
+
 
 class MammoError(Exception):
     """Base class. Its text is written for the user."""
+
+    def __str__(self) -> str:
+        return readable(super().__str__())
+
+
+def readable(text: str, most: int = MOST_CHARACTERS) -> str:
+    """Text of any origin as one line: nothing in it hides, reorders or outgrows the rest of what is said.
+
+    Control characters and line ends become blanks; signs that are not seen (marks of writing direction, joiners, half
+    surrogates) are left out. Of too long a text the beginning and the end stay, since the end says what to do.
+    """
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else "" if unicodedata.category(sign) in UNSEEN else " " for sign in text)
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 5].rstrip()} ... {text[-end:].lstrip()}"
 
 
 class ConfigError(MammoError):
@@ -59,7 +86,11 @@ class RunBusy(MammoError):
     """Another process holds the run or the training slot."""
 
 
-class DiskFull(MammoError):
+class WriteFailed(MammoError):
+    """A file could not be written."""
+
+
+class DiskFull(WriteFailed):
     """A write failed for want of space."""
 
 

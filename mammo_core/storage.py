@@ -1,26 +1,28 @@
 """Files written so that a reader never sees half of one, and names that cannot leave their folder.
 
 Every file of the workspace goes through :func:`write_atomic`. The order is the one that survives a power cut: temporary
-file in the same folder, flush, fsync, replace, fsync of the folder.
+file in the same folder, flush, fsync, replace, fsync of the folder. What the system refuses becomes :class:`WriteFailed`, in
+words that name the file and not its place.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import re
-import shutil
+import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import yaml
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from mammo_core.errors import CorruptRunFile, DiskFull, NameNotAllowed
+from mammo_core.errors import CorruptRunFile, DiskFull, NameNotAllowed, WriteFailed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +36,17 @@ RESERVED_NAMES = frozenset({"con", "prn", "aux", "nul", *(f"com{i}" for i in ran
 
 REPLACE_TRIES = 10
 REPLACE_WAIT_SECONDS = 0.05
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""A full disk, a used-up quota, and a file larger than the account or the file system allows."""
+ASKED_BYTES = 2**20
+
+LEFTOVER_SUFFIX = ".tmp"
+LEFTOVER_SECONDS = 3600.0
+"""A temporary file that has not changed for so long belongs to a program that was killed."""
+
+PROBE_SECONDS = 0.05
+"""Two programs that ask for the same lock hold it for an instant each; only a longer hold is one."""
 
 
 def check_name(name: str, what: str = "name") -> str:
@@ -62,40 +75,88 @@ def is_allowed_name(name: str) -> bool:
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Replace ``path`` in one step: a reader sees the old file or the new one, never half of one.
 
-    The temporary file lies beside ``path`` because ``os.replace`` is atomic only within one file system. Its name is
-    fixed, because each file has one writer, so that a killed writer leaves at most one leftover.
+    The temporary file lies beside ``path`` because ``os.replace`` is atomic only within one file system. Each has a name of its
+    own, so that two programs that write the same file at once both write a whole one, and the later one holds.
 
     Raises
     ------
-    DiskFull
-        No space was left; the file that stood there before is untouched. torch's zip writer reports a full disk as
-        ``RuntimeError``, so free space is asked for that case too.
+    DiskFull, WriteFailed
+        No space was left; the system refused for another reason. The file that stood there before is untouched, unless the very
+        last step failed, which only makes the new one outlive a power cut.
     """
-    tmp = path.with_name(f".{path.name}.tmp")
-    try:
+    tmp = path.with_name(f".{path.name}.{secrets.token_hex(4)}{LEFTOVER_SUFFIX}")
+    with writing(path.name):
         try:
             with tmp.open("wb") as file:
-                write(file)
-                file.flush()
+                _write(file, write)
                 os.fsync(file.fileno())
             _replace(tmp, path)
         finally:
-            tmp.unlink(missing_ok=True)
-        _sync_directory(path.parent)
+            with contextlib.suppress(OSError):  # what cannot be removed now is a leftover, see leftovers()
+                tmp.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def _write(file: BinaryIO, write: Callable[[BinaryIO], object]) -> None:
+    try:
+        write(file)
+        file.flush()
     except (OSError, RuntimeError) as error:
-        if _is_disk_full(error, path.parent):
-            raise DiskFull(
-                f"No space was left to write {path.name}; the version written before is unharmed. "
-                "Free some disk space (the Home page shows what uses it), then resume."
-            ) from error
+        refusal = _refusal(file, error)
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+def _refusal(file: BinaryIO, error: OSError | RuntimeError) -> OSError | None:
+    """Why the system refuses to write. torch and NumPy say that a write failed but not always why; the system is then asked to
+    write once more."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return cause
+        cause = cause.__context__
+    try:
+        asked = os.dup(file.fileno())  # its own buffer is spoilt
+        try:
+            left = ASKED_BYTES
+            while left:
+                left -= os.write(asked, bytes(left))
+            os.fsync(asked)
+        finally:
+            os.close(asked)
+    except OSError as refusal:
+        return refusal
+    return None
+
+
+@contextlib.contextmanager
+def writing(name: str) -> Iterator[None]:
+    """Turn the system's refusal to write into one sentence.
+
+    Parameters
+    ----------
+    name : the file or folder that is written, without its place
+
+    Raises
+    ------
+    DiskFull, WriteFailed
+    """
+    try:
+        yield
+    except Timeout:  # another program holds a lock: nothing was refused
         raise
-
-
-def _is_disk_full(error: OSError | RuntimeError, folder: Path) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    # A RuntimeError of torch.save names neither cause nor errno: a nearly full disk is the one cause we can verify.
-    return shutil.disk_usage(folder).free < 2**20
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise DiskFull(
+                f"No space was left to write {name}; the version written before is unharmed. "
+                "Free some disk space (the Home page shows what uses it), then resume or start it again."
+            ) from error
+        reason = error.strerror or type(error).__name__
+        raise WriteFailed(
+            f"{name} could not be written ({reason}); the version written before is unharmed. "
+            "Check that the workspace folder may be written and its disk is sound, then resume or start it again."
+        ) from error
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -110,8 +171,8 @@ def _replace(source: Path, target: Path) -> None:
             time.sleep(REPLACE_WAIT_SECONDS)
 
 
-def _sync_directory(folder: Path) -> None:
-    """Make the rename itself durable; Windows has no such call."""
+def sync_folder(folder: Path) -> None:
+    """Make what was created, renamed or removed in a folder outlive a power cut; Windows has no such call."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -170,7 +231,10 @@ def read_json(path: Path) -> Any:
     """
     content = read_json_bytes(path)
     try:
-        return json.loads(content.decode("utf-8"))
+        value = json.loads(content.decode("utf-8"))
+        if b"\\ud" in content or b"\\uD" in content:  # half a sign, which no page and no file can take
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except (ValueError, RecursionError) as error:
         raise CorruptRunFile(
             f"{path.parent.name}/{path.name} is not readable as JSON ({_first_line(error)}). "
@@ -178,6 +242,10 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+MAX_YAML_BYTES = 2**20
+"""The largest configuration has 3 kB; reading YAML takes a second for each 100 kB."""
+YAML_FAULTS = (yaml.YAMLError, ValueError, RecursionError, TypeError, LookupError, AttributeError)
+"""What PyYAML raises; the last three where a tag stands before something else (``!!int ''``, ``!!bool x``, ``!!timestamp x``)."""
 FAST_YAML_BYTES = 2**16
 FAST_YAML_NESTING = 400
 
@@ -190,6 +258,16 @@ def _yaml_loader(text: str) -> Any:
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader) if is_flat else yaml.SafeLoader
 
 
+def _yaml_text(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(MAX_YAML_BYTES + 1)
+    if len(content) > MAX_YAML_BYTES:
+        raise CorruptRunFile(
+            f"{path.name} is larger than {MAX_YAML_BYTES // 2**10} kB, which no settings are. Look at it by hand."
+        )
+    return content.decode("utf-8-sig")
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping. Aliases are refused: a few hundred bytes of them can unfold to gigabytes.
 
@@ -199,16 +277,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
         As :func:`read_json`; also where the document is no mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _yaml_text(path)
         loader = _yaml_loader(text)
         if "*" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, loader)):
             raise CorruptRunFile(f"{path.name} uses YAML aliases (*name), which are not accepted here. Write the values out.")
         value = yaml.load(text, loader)  # one of the two safe loaders
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        json.dumps(value, default=str, ensure_ascii=False).encode("utf-8")  # fails at half a sign and at endless digits
+    except YAML_FAULTS as error:
         raise CorruptRunFile(f"{path.name} is not readable as YAML ({_first_line(error)}). Correct or restore it.") from error
     if not isinstance(value, dict):
         raise CorruptRunFile(f"{path.name} holds no 'key: value' lines but a {type(value).__name__}. Correct or restore it.")
     return value
+
+
+MAX_COLUMNS = 5000
+"""Of a table. Pandas takes 20 s for a row of 300,000 cells, which is 600 kB."""
+
+
+def refuse_wide_table(source: Path | bytes) -> None:
+    """Raise ``ValueError`` where one of the first lines, which tell pandas the number of columns, has too many of them."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            source = file.read(2**20)
+    for line in source[: 2**20].splitlines()[:4]:
+        if max(line.count(mark) for mark in (b",", b";", b"\t", b"|")) > MAX_COLUMNS:
+            raise ValueError(f"a line has more than {MAX_COLUMNS} cells")
 
 
 def read_text_table(path: Path) -> pd.DataFrame:
@@ -222,8 +315,9 @@ def read_text_table(path: Path) -> pd.DataFrame:
     import pandas as pd  # takes most of a second: commands that read no table start without it
 
     try:
+        refuse_wide_table(path)
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (ValueError, OverflowError, MemoryError) as error:  # the errors of pandas are ValueErrors
         raise CorruptRunFile(f"{path.name} is not readable as CSV ({_first_line(error)}). Restore or re-create it.") from error
 
 
@@ -242,6 +336,16 @@ def folder_size(path: Path) -> int:
     return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file() and not entry.is_symlink())
 
 
+def leftovers(folder: Path, older_than_seconds: float = LEFTOVER_SECONDS) -> list[Path]:
+    """The temporary files in ``folder`` (not below it) that a killed program left."""
+    oldest, found = time.time() - older_than_seconds, []
+    for path in folder.glob(f".*{LEFTOVER_SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):  # written to its end a moment ago
+            if path.is_file() and path.stat().st_mtime <= oldest:
+                found.append(path)
+    return found
+
+
 def lock_of(path: Path) -> FileLock:
     """A lock on ``path`` that ends with its process, however that dies.
 
@@ -253,13 +357,20 @@ def lock_of(path: Path) -> FileLock:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether some process holds the lock on ``path`` right now."""
+    """Whether some process holds the lock on ``path`` right now.
+
+    Where this process may not write, the lock cannot be asked for and counts as free; nothing can be trained there either.
+    """
     if not path.exists():
         return False
     lock = lock_of(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PROBE_SECONDS, poll_interval=PROBE_SECONDS / 5)
     except TimeoutError:
         return True
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return False
+        raise
     lock.release()
     return False

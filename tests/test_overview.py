@@ -15,7 +15,6 @@ from mammo_core.workflows.overview import (
     interrupted_runs,
     latest_demo,
     metric_text,
-    missing_decoders,
     path_steps,
     plural,
     value_text,
@@ -88,10 +87,6 @@ def test_the_newest_demo_counts(workspace: Workspace) -> None:
     found = latest_demo(workspace)
     assert found is not None
     assert found.id == second.id
-
-
-def test_the_decoders_of_the_requirements_are_installed() -> None:
-    assert missing_decoders() == []
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 runs"), (1, "1 run"), (3, "3 runs")])

@@ -13,7 +13,8 @@ from mammo_core.config import TrainConfig
 from mammo_core.errors import CorruptRunFile, NameNotAllowed, RunNotFound
 from mammo_core.runs.history import best_epoch, history_frame
 from mammo_core.runs.listing import list_cards
-from mammo_core.runs.run_dir import RunDir, find_run, list_runs, this_process
+from mammo_core.runs.liveness import this_process
+from mammo_core.runs.run_dir import RunDir, find_run, list_runs
 from mammo_core.runs.schema import EpochRecord, Notes, Status
 from mammo_core.storage import lock_of, write_json, write_yaml
 

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mammo_core.errors import CorruptRunFile, DiskFull, NameNotAllowed
+from mammo_core.errors import CorruptRunFile, DiskFull, NameNotAllowed, WriteFailed
 from mammo_core.storage import (
     check_name,
     is_locked,
+    leftovers,
     lock_of,
     read_json,
     read_text_table,
@@ -68,6 +69,76 @@ def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path):
     with pytest.raises(DiskFull, match="a.json; the version written before is unharmed"):
         write_atomic(path, full)
     assert read_json(path) == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (
+            OSError(errno.EACCES, "Permission denied", "/home/anna/a.json"),
+            WriteFailed,
+            "could not be written (Permission denied)",
+        ),
+        (OSError(errno.EIO, "Input/output error"), WriteFailed, "could not be written (Input/output error)"),
+        (OSError(errno.EDQUOT, "Quota exceeded"), DiskFull, "No space was left"),
+        (OSError(errno.EFBIG, "File too large"), DiskFull, "No space was left"),
+    ],
+)
+def test_what_the_system_refuses_is_told_without_a_place_and_the_old_file_stays(tmp_path, error, kind, words):
+    path = tmp_path / "a.json"
+    write_json(path, [1])
+
+    def refuse(file):
+        raise error
+
+    with pytest.raises(kind) as told:
+        write_atomic(path, refuse)
+    assert words in str(told.value)
+    assert "/home" not in str(told.value)
+    assert read_json(path) == [1]
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_failure_that_hides_the_systems_reason_is_still_told_by_it(tmp_path):
+    def as_torch_does(file):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            raise RuntimeError("unexpected pos 64 vs 0")  # noqa: B904  torch's writer does not say where it comes from either
+
+    with pytest.raises(DiskFull):
+        write_atomic(tmp_path / "resume.pt", as_torch_does)
+
+
+def test_a_failure_that_has_nothing_to_do_with_the_disk_stays_what_it_is(tmp_path):
+    def fail(file):
+        raise RuntimeError("a tensor that cannot be saved")
+
+    with pytest.raises(RuntimeError, match="cannot be saved"):
+        write_atomic(tmp_path / "resume.pt", fail)
+    assert os.listdir(tmp_path) == []
+
+
+def test_two_writers_of_one_file_both_write_a_whole_one(tmp_path):
+    path = tmp_path / "notes.json"
+
+    def interrupted_by_another(file):
+        file.write(b'["the')
+        write_json(path, ["second"])
+        file.write(b' first"]')
+
+    write_atomic(path, interrupted_by_another)
+    assert read_json(path) == ["the first"]
+    assert os.listdir(tmp_path) == ["notes.json"]
+
+
+def test_what_a_killed_writer_left_is_found_once_it_is_old(tmp_path):
+    old, fresh = tmp_path / ".resume.pt.0123abcd.tmp", tmp_path / ".status.json.0123abcd.tmp"
+    for path in (old, fresh, tmp_path / "resume.pt"):
+        path.touch()
+    os.utime(old, (1, 1))
+    assert leftovers(tmp_path) == [old]
+    assert set(leftovers(tmp_path, 0.0)) == {old, fresh}
 
 
 def test_nan_never_enters_a_json_file(tmp_path):

@@ -34,7 +34,7 @@ from mammo_core.data.foreign_file import without_name
 from mammo_core.data.preprocess import PREPROCESSING_VERSION, PreparedFilm, check_canvas
 from mammo_core.data.sandbox import DecodePool, Job
 from mammo_core.errors import FilmUnreadable
-from mammo_core.storage import lock_of, sha256_of, write_atomic
+from mammo_core.storage import lock_of, sha256_of, write_atomic, writing
 
 FLUSH_EVERY = 64
 """Films between two writes of the tables; a killed process hashes at most these again."""
@@ -81,7 +81,8 @@ class FilmCache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder.name):
+            folder.mkdir(parents=True, exist_ok=True)
         self._files = _Lines(folder / "files.tsv")
         self._warnings = _Lines(folder / "warnings.tsv")
         self._remove_leftovers()
@@ -125,12 +126,13 @@ class FilmCache:
         path = self._path(key)
         # Two processes may write the same film at once, so each has a name of its own until the last moment.
         part = path.with_name(f"{key}.{os.getpid()}-{secrets.token_hex(4)}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(part, lambda file: np.save(file, prepared.pixels, allow_pickle=False))
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with writing(path.name):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(part, lambda file: np.save(file, prepared.pixels, allow_pickle=False))
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
 
     def warnings(self, key: str) -> tuple[str, ...]:
         """What was odd when this film was read and prepared."""
@@ -197,8 +199,11 @@ class _Lines:
             return
         # The leading line end closes a line that a killed process left unfinished.
         block = "\n" + "".join(f"{key}\t{text}\n" for key, text in self._new.items())
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with lock_of(self._path.with_suffix(".lock")), self._path.open("a", encoding="utf-8", newline="\n") as file:
+        with (
+            writing(self._path.name),
+            lock_of(self._path.with_suffix(".lock")),
+            self._path.open("a", encoding="utf-8", newline="\n") as file,
+        ):
             file.write(block)
         self._new = {}
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mammo_core.errors import ConfigError, MammoError
+from mammo_core.errors import ConfigError, MammoError, WriteFailed
 from mammo_core.report.captions import captions_document, readme_document
 from mammo_core.report.figures import draw_figure
 from mammo_core.report.pack_plan import FigureItem, FileItem, GradCam, PackOptions, PackPlan, endings, file_word, plan_pack
@@ -72,6 +72,8 @@ class _Pack:
                     self.write(name, content)
                 if item.caption:
                     self.add_caption(item.files[0].rpartition(".")[0], item.caption())
+        except WriteFailed:  # the other items would fail as well
+            raise
         except MammoError as error:
             self.problems.append(f"{_label(item)}: {error}")
             self.plan.missing["figure" if _is_figure(item) else "file"] += 1

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from mammo_core.config import TrainConfig
 from mammo_core.errors import MammoError
-from mammo_core.runs.run_dir import DEAD_AFTER_SECONDS, RunDir, list_runs
+from mammo_core.runs.liveness import heartbeat_is_old
+from mammo_core.runs.run_dir import RunDir, list_runs
 from mammo_core.runs.schema import LIVE_STATES, MetricValue, Notes, State, Status, Summary
 from mammo_core.settings import Workspace
 
@@ -67,9 +68,13 @@ def _card(run: RunDir) -> RunCard:
     stamp = _stamp(run)
     with _lock:
         known = _cards.get(run.path)
-    if known and known[0] == stamp and not _may_have_died(known[1]):
-        return known[1]
-    card = _read_card(run)
+    if known and known[0] == stamp:
+        card = known[1]
+        if not _may_have_turned(card):
+            return card
+        card = replace(card, state=_attempt(run.state, []) or card.state)
+    else:
+        card = _read_card(run)
     with _lock:
         _cards[run.path] = (stamp, card)
     return card
@@ -89,11 +94,11 @@ def _stamp_of(path: str) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-def _may_have_died(card: RunCard) -> bool:
-    """Whether a card that says running is old enough for its state to be looked at again."""
-    if card.state not in LIVE_STATES:
-        return False
-    return card.status is None or time.time() - (card.status.heartbeat_at or 0.0) > DEAD_AFTER_SECONDS
+def _may_have_turned(card: RunCard) -> bool:
+    """Whether the state has to be asked for again although no file changed: only a lock tells a silent run from a dead one."""
+    if card.status is None:
+        return card.state in LIVE_STATES
+    return card.status.state in LIVE_STATES and heartbeat_is_old(card.status, time.time())
 
 
 def _read_card(run: RunDir) -> RunCard:

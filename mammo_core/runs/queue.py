@@ -6,9 +6,10 @@ go through one short lock, so that two browser tabs cannot undo each other.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pydantic
 from mammo_core.errors import CorruptRunFile, MammoError
 from mammo_core.runs.schema import Request
 from mammo_core.settings import Workspace
-from mammo_core.storage import lock_of, read_json, write_json
+from mammo_core.storage import lock_of, read_json, write_json, writing
 
 TRAINING_KINDS = frozenset({"train", "resume"})
 """Requests that need the training slot; the others run beside it, one at a time."""
@@ -25,14 +26,30 @@ TRAINING_KINDS = frozenset({"train", "resume"})
 KEEP_ENDED_SECONDS = 14 * 86400.0
 LOCK_TIMEOUT_SECONDS = 10.0
 
+_who_asks: Callable[[], str] = str
+"""E-mail address of the person who asks now; empty on a desktop, where there is only one."""
+
+
+def name_who_asks(who: Callable[[], str]) -> None:
+    """Let requests of this process name the person who made them, as a server for several people needs it."""
+    global _who_asks
+    _who_asks = who
+
 
 def enqueue(workspace: Workspace, kind: str, arguments: dict[str, Any], title: str) -> Request:
     """Add a request at the end of the queue and return it."""
     now = time.time()
     request = Request(
-        id=f"{int(now * 1000)}-{secrets.token_hex(3)}", kind=kind, arguments=arguments, title=title, order=now, created_at=now
+        id=f"{int(now * 1000)}-{secrets.token_hex(3)}",
+        kind=kind,
+        arguments=arguments,
+        title=title,
+        order=now,
+        created_at=now,
+        asked_by=_who_asks(),
     )
-    workspace.queue.mkdir(parents=True, exist_ok=True)
+    with writing(workspace.queue.name):
+        workspace.queue.mkdir(parents=True, exist_ok=True)
     write_json(_file(workspace, request.id), request.to_json())
     return request
 
@@ -94,16 +111,42 @@ def move(workspace: Workspace, request_id: str, places: int) -> None:
             write_json(_file(workspace, request.id), request.model_copy(update={"order": order}).to_json())
 
 
-def clear_ended(workspace: Workspace, older_than_seconds: float = KEEP_ENDED_SECONDS) -> int:
-    """Forget requests that ended long ago; returns how many. The runs they made are not touched."""
-    old = [
+def ended_long_ago(workspace: Workspace, older_than_seconds: float = KEEP_ENDED_SECONDS) -> list[Request]:
+    """Requests that nobody needs any more."""
+    return [
         request
         for request in list_requests(workspace)
         if request.state in ("done", "failed", "cancelled") and time.time() - (request.finished_at or 0) >= older_than_seconds
     ]
+
+
+def clear_ended(workspace: Workspace, older_than_seconds: float = KEEP_ENDED_SECONDS) -> int:
+    """Forget requests that ended long ago; returns how many. The runs they made are not touched."""
+    old = ended_long_ago(workspace, older_than_seconds)
     for request in old:
         _file(workspace, request.id).unlink(missing_ok=True)
     return len(old)
+
+
+def pause(workspace: Workspace) -> None:
+    """Let no further training start; what runs goes on, and other work is not held up. It lasts until :func:`go_on`."""
+    with writing(workspace.queue.name):
+        workspace.queue.mkdir(parents=True, exist_ok=True)
+    write_json(_pause_file(workspace), {"paused_at": time.time()})
+
+
+def go_on(workspace: Workspace) -> None:
+    """End a pause."""
+    with writing(workspace.queue.name):
+        _pause_file(workspace).unlink(missing_ok=True)
+
+
+def is_paused(workspace: Workspace) -> bool:
+    return _pause_file(workspace).exists()
+
+
+def _pause_file(workspace: Workspace) -> Path:
+    return workspace.queue / "PAUSED"
 
 
 def _change(workspace: Workspace, request_id: str, change: Callable[[Request], Request]) -> Request:
@@ -116,8 +159,20 @@ def _change(workspace: Workspace, request_id: str, change: Callable[[Request], R
     return changed
 
 
-def _lock(workspace: Workspace) -> Any:
-    return lock_of(workspace.queue / ".lock").acquire(timeout=LOCK_TIMEOUT_SECONDS)
+@contextlib.contextmanager
+def _lock(workspace: Workspace) -> Iterator[None]:
+    lock = lock_of(workspace.queue / ".lock")
+    try:
+        with writing(workspace.queue.name):
+            lock.acquire(timeout=LOCK_TIMEOUT_SECONDS)
+    except TimeoutError as error:
+        raise MammoError(
+            f"The queue has been in use by another program for {LOCK_TIMEOUT_SECONDS:.0f} s; expected an instant. Try again."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _file(workspace: Workspace, request_id: str) -> Path:

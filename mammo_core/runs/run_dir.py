@@ -1,13 +1,13 @@
 """One run as it lies on disk: where each file is, how to read it, and what state it is really in.
 
 The run directory is the interface: whatever trains writes these files, whatever shows reads only these files. Only this
-module and the writer in ``workflows/train_run`` know their names.
+module and the writer in ``workflows/training_job`` know their names.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,20 @@ import pydantic
 
 from mammo_core.config import TrainConfig, load_config
 from mammo_core.errors import CorruptRunFile, MammoError, RunNotFound
+from mammo_core.runs.liveness import heartbeat_is_old
 from mammo_core.runs.schema import LIVE_STATES, EpochRecord, MetricsFile, Notes, State, Status, Summary
 from mammo_core.settings import Workspace
-from mammo_core.storage import check_name, is_allowed_name, is_locked, read_json, read_json_bytes, read_text_table, write_json
-
-DEAD_AFTER_SECONDS = 30.0
-"""A run whose lock is free is called interrupted only when its heartbeat is older than this."""
+from mammo_core.storage import (
+    check_name,
+    is_allowed_name,
+    is_locked,
+    lock_of,
+    read_json,
+    read_json_bytes,
+    read_text_table,
+    write_json,
+    writing,
+)
 
 EPOCH_RECORDS = pydantic.TypeAdapter(list[EpochRecord])
 
@@ -96,6 +104,11 @@ class RunDir:
     @property
     def summary_file(self) -> Path:
         return self.path / "summary.json"
+
+    @property
+    def embeddings_file(self) -> Path:
+        """Which embeddings the run joins to its features; only there where it does."""
+        return self.path / "embeddings.json"
 
     @property
     def embeddings(self) -> Path:
@@ -177,7 +190,7 @@ class RunDir:
         return status.state
 
     def _looks_dead(self, status: Status, now: float) -> bool:
-        return now - (status.heartbeat_at or 0.0) > DEAD_AFTER_SECONDS and not is_locked(self.lock_file)
+        return heartbeat_is_old(status, now) and not is_locked(self.lock_file)
 
     def history(self) -> list[EpochRecord]:
         """Epoch records, oldest first; empty before the first epoch ended.
@@ -248,11 +261,23 @@ class RunDir:
         except FileNotFoundError:
             return []
 
+    def count_test_look(self, films: int) -> None:
+        """Write down that the test part is looked at now; two programs that look at once are both counted."""
+        with writing(self.test_looks_file.name):
+            self.test_looks_file.parent.mkdir(exist_ok=True)
+            lock = lock_of(self.test_looks_file.with_name(".test_looks.lock"))
+            lock.acquire()
+        try:
+            write_json(self.test_looks_file, [*self.test_looks(), {"at": time.time(), "films": films}])
+        finally:
+            lock.release()
+
     # ---- what a page may write ----------------------------------------------------------------------------------------
 
     def ask_to_stop(self) -> None:
         """Leave the STOP file; the training process finishes its batch, writes a checkpoint and ends."""
-        self.stop_file.touch()
+        with writing(self.stop_file.name):
+            self.stop_file.touch()
 
     def write_notes(self, notes: Notes) -> None:
         write_json(self.notes_file, notes.to_json())
@@ -277,23 +302,6 @@ def _first_problem(error: pydantic.ValidationError) -> str:
     return f"{where}: {first['msg']}" if where else str(first["msg"])
 
 
-def this_process() -> dict[str, Any]:
-    """What identifies this process for sure: pid, its start time, boot and host (a pid alone is reused)."""
-    import psutil  # only training processes need it
-
-    return {
-        "pid": os.getpid(),
-        "process_started_at": psutil.Process().create_time(),
-        "boot_id": _boot_id(),
-        "host": socket.gethostname(),
-    }
-
-
-def _boot_id() -> str | None:
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else None
-
-
 # ---- finding runs ---------------------------------------------------------------------------------------------------------
 
 
@@ -305,9 +313,10 @@ def find_run(workspace: Workspace, text: str) -> RunDir:
     RunNotFound
         The text names the nearest thing that exists.
     """
-    folder = Path(text).expanduser()
-    if folder.is_dir() and (folder / "config.yaml").exists():
-        return RunDir(folder.resolve())
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # a text that can be no path: too long, or ``~nobody``
+        folder = Path(text).expanduser()
+        if folder.is_dir() and (folder / "config.yaml").exists():
+            return RunDir(folder.resolve())
     parts = text.strip("/").split("/")
     if len(parts) == 2:
         for parent in (workspace.experiments, workspace.imported):

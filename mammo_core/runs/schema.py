@@ -85,6 +85,8 @@ class Status(_Record):
     heartbeat_at: float | None = None
     """Seconds since 1970, as all ``*_at``."""
     message: str = ""
+    alarm: str = ""
+    """What is going wrong while it trains, such as one answer for every film, with what to do; empty where nothing is."""
 
 
 class MetricValue(_Record):
@@ -161,4 +163,6 @@ class Request(_Record):
     total: int | None = None
     message: str = ""
     pid: int | None = None
+    asked_by: str = ""
+    """Who asked, where several people share the app."""
     result: dict[str, Any] = Field(default_factory=dict)

@@ -17,7 +17,7 @@ import pandas as pd
 from mammo_core.errors import CorruptRunFile, DataError
 from mammo_core.report.tables import safe_csv
 from mammo_core.settings import RESEARCH_ONLY, Workspace
-from mammo_core.storage import is_allowed_name, read_json, write_atomic, write_json, write_text
+from mammo_core.storage import is_allowed_name, read_json, refuse_wide_table, write_atomic, write_json, write_text
 from mammo_core.workflows.batch_tables import exam_table, film_table
 
 SUMMARY, RESULTS, FILM_TABLE, EXAM_TABLE, FILES = (
@@ -194,6 +194,7 @@ def write_files_table(folder: Path, paths: Sequence[str]) -> None:
 def film_paths(folder: Path) -> dict[int, str]:
     """Which file each film number was, for the screen only; empty where ``files.csv`` is missing or broken."""
     try:
+        refuse_wide_table(folder / FILES)
         table = pd.read_csv(folder / FILES, skiprows=1, dtype=str, keep_default_na=False)
         return {int(number): path.removeprefix("'") for number, path in zip(table["film"], table["path"], strict=True)}
     except (OSError, KeyError, ValueError, pd.errors.ParserError):

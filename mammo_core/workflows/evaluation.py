@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pandas as pd
@@ -13,7 +12,6 @@ from mammo_core.errors import ConfigError, DataError
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import MetricsFile
 from mammo_core.settings import Workspace
-from mammo_core.storage import write_json
 from mammo_core.workflows.inference import predict_rows, run_rows
 from mammo_core.workflows.predictions import write_evaluation
 
@@ -47,9 +45,7 @@ def evaluate_run(workspace: Workspace, run: RunDir, on: str, progress: Callable[
                 f"{', '.join(run.config().class_names)}. Choose a data set with the same classes."
             )
     if on == "test":
-        looks = run.test_looks()
-        run.test_looks_file.parent.mkdir(exist_ok=True)
-        write_json(run.test_looks_file, [*looks, {"at": time.time(), "films": len(rows)}])
+        run.count_test_look(len(rows))
     table, epoch = predict_rows(workspace, run, dataset, rows, progress)
     return write_evaluation(run, name, table, epoch)
 

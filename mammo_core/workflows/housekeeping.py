@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from mammo_core.errors import MammoError, RunBusy
 from mammo_core.runs import queue
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
-from mammo_core.storage import folder_size, is_locked
+from mammo_core.storage import LEFTOVER_SUFFIX, folder_size, is_locked, leftovers, writing
 
 MAX_TAGS, MAX_TAG_LENGTH, MAX_NOTE_LENGTH = 12, 40, 10_000
 
@@ -54,8 +56,7 @@ def move_to_trash(workspace: Workspace, run: RunDir) -> Path:
     place = workspace.trash / time.strftime("%Y%m%d-%H%M%S") / run.experiment / run.name
     while place.exists():
         place = place.parents[1].with_name(f"{place.parents[1].name}_") / run.experiment / run.name
-    place.parent.mkdir(parents=True, exist_ok=True)
-    run.path.rename(place)
+    _move(run.path, place)
     return place
 
 
@@ -80,9 +81,17 @@ def put_back(workspace: Workspace, trashed: Path) -> RunDir:
             f"A run {target.parent.name}/{target.name} stands where the deleted one stood; expected that place to be free. "
             "Delete that run first."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    trashed.rename(target)
+    _move(trashed, target)
     return RunDir(target)
+
+
+def _move(folder: Path, place: Path) -> None:
+    with writing(folder.name):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.rename(place)
+        except FileNotFoundError as error:
+            raise MammoError(f"{folder.name} is not there any more; somebody moved it a moment ago. Reload the page.") from error
 
 
 def empty_trash(workspace: Workspace) -> int:
@@ -110,3 +119,25 @@ def disk_use(workspace: Workspace) -> DiskUse:
     """What the workspace uses, by folder (experiments, cache, trash ...)."""
     folders = [path for path in workspace.home.iterdir() if path.is_dir() and not path.name.startswith(".")]
     return DiskUse({path.name: folder_size(path) for path in sorted(folders)}, shutil.disk_usage(workspace.home).free)
+
+
+def find_leftovers(workspace: Workspace) -> list[Path]:
+    """Temporary files that killed programs left anywhere in the workspace; the cache of films looks after its own."""
+    others = {workspace.cache, workspace.home / "phantoms"}
+    found = []
+    for folder, below, names in os.walk(workspace.home):
+        below[:] = [name for name in below if Path(folder) / name not in others]
+        if any(name.endswith(LEFTOVER_SUFFIX) for name in names):
+            found += leftovers(Path(folder))
+    return found
+
+
+def remove_leftovers(workspace: Workspace) -> int:
+    """Remove :func:`find_leftovers`; returns the bytes freed."""
+    freed = 0
+    for path in find_leftovers(workspace):
+        with contextlib.suppress(OSError):  # another server may be removing it too
+            size = path.stat().st_size
+            path.unlink()
+            freed += size
+    return freed

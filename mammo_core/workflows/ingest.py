@@ -44,7 +44,7 @@ from mammo_core.data.sandbox import DecodePool, FilmSummary, Job
 from mammo_core.data.splits import import_split, save_split
 from mammo_core.errors import DataError, DiskFull, FilmUnreadable, NameNotAllowed, SplitError
 from mammo_core.settings import Workspace, physical_cores
-from mammo_core.storage import lock_of, write_json, write_table
+from mammo_core.storage import lock_of, sync_folder, write_json, write_table, writing
 from mammo_core.workflows.ingest_record import Findings, record_of
 from mammo_core.workflows.lesion_outlines import OutlineReading, boxes_of, join_outlines
 
@@ -98,10 +98,13 @@ def import_dataset(
         if target.exists():
             raise DataError(f"There already is a data set {name!r}, and nothing is overwritten; choose another name.")
         shutil.rmtree(building, ignore_errors=True)
-        building.mkdir()
         try:
+            with writing(name):
+                building.mkdir()
             _build(building, thumbnails, plan, name, _Reading(progress, readers))
-            os.replace(building, target)
+            with writing(name):
+                os.replace(building, target)
+                sync_folder(workspace.datasets)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             shutil.rmtree(thumbnails, ignore_errors=True)
@@ -138,7 +141,8 @@ class _Reading:
 
 def _build(directory: Path, thumbnails: Path, plan: ImportPlan, name: str, reading: _Reading) -> None:
     key = new_key(plan.synthetic)
-    write_key(directory / KEY_FILE, key)
+    with writing(KEY_FILE):
+        write_key(directory / KEY_FILE, key)
     findings = _read_films(plan, Pseudonyms(key), thumbnails, reading)
     if not findings.rows:
         reasons = Counter(item["reason"] for item in findings.tally.unreadable).most_common(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,8 +37,8 @@ def list_packs(workspace: Workspace) -> list[PackOnDisk]:
             status = path.stat()
             with zipfile.ZipFile(path) as archive:
                 files = tuple(sorted(archive.namelist()))
-        except (OSError, zipfile.BadZipFile):
-            continue  # being written, or deleted a moment ago
+        except (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error):
+            continue  # being written, deleted a moment ago, or damaged
         found.append(PackOnDisk(path.parent.name, path, status.st_mtime, status.st_size, files))
     return sorted(found, key=lambda pack: pack.made_at, reverse=True)
 

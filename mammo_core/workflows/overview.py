@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -17,15 +16,6 @@ from mammo_core.settings import Workspace
 
 LOW_DISK_BYTES = 5 * 2**30
 """Below this a training of usual size can fill the disk: checkpoints and prepared films take a few GB."""
-
-DECODERS = {
-    "gdcm": "python-gdcm",
-    "pylibjpeg": "pylibjpeg",
-    "openjpeg": "pylibjpeg-openjpeg",
-    "rle": "pylibjpeg-rle",
-    "jpeg_ls": "pyjpegls",
-}
-"""Module -> package of the decoders that compressed DICOM films need."""
 
 STATE_ORDER = ("running", "stopping", "queued", "interrupted", "failed", "stopped", "finished")
 STATE_WORDS = {"queued": "waiting"}
@@ -144,11 +134,6 @@ def latest_demo(workspace: Workspace) -> Request | None:
 
 
 # ---- what is wrong ----------------------------------------------------------------------------------------------------
-
-
-def missing_decoders() -> list[str]:
-    """Packages of DICOM decoders that are not installed; found without importing them."""
-    return [package for module, package in DECODERS.items() if importlib.util.find_spec(module) is None]
 
 
 def interrupted_runs(workspace: Workspace, cards: Sequence[RunCard]) -> list[RunCard]:

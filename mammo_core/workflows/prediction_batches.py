@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammo_core.analysis.backing import DEFAULT_RULE, threshold_facts
-from mammo_core.errors import DataError, MammoError
+from mammo_core.errors import DataError, MammoError, readable
 from mammo_core.predict.exam_films import ExamFilm, Grouping
 from mammo_core.predict.exam_rows import exam_row
 from mammo_core.predict.exams import exam_opinions
@@ -228,5 +228,6 @@ def _shown(path: Path) -> str:
 def _without_name(sentence: str, path: Path, shown: str) -> str:
     """The sentence with the film's number where it names the file or a folder of it."""
     text = without_places(sentence.replace(str(path), shown))
-    text = re.sub(rf"(?<!\w){re.escape(path.name)}(?!\w)", shown, text)
+    for name in {path.name, readable(path.name)} - {""}:  # an error shows a name as one readable line
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", shown, text)
     return text.encode("utf-8", "backslashreplace").decode()

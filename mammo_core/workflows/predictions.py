@@ -11,7 +11,7 @@ import pandas as pd
 from mammo_core.analysis.metrics import evaluate_predictions
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import MetricsFile
-from mammo_core.storage import sha256_of, write_json, write_table
+from mammo_core.storage import sha256_of, write_json, write_table, writing
 
 REPLICATES = 2000
 """Of the bootstrap behind every interval of a metrics file."""
@@ -36,7 +36,8 @@ def prediction_table(rows: pd.DataFrame, probabilities: npt.NDArray[np.float64],
 
 def write_evaluation(run: RunDir, on: str, table: pd.DataFrame, epoch: int, bootstrap: int = REPLICATES) -> MetricsFile:
     """Write ``<on>_predictions.csv`` and ``metrics/<on>_metrics.json`` of a run at ``epoch``; ``bootstrap`` 0: no intervals."""
-    run.metrics_file(on).parent.mkdir(exist_ok=True)
+    with writing(run.metrics_file(on).parent.name):
+        run.metrics_file(on).parent.mkdir(exist_ok=True)
     write_table(run.predictions_file(on), table)
     return _write_metrics(run, on, table, epoch, bootstrap)
 

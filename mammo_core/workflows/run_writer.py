@@ -6,6 +6,7 @@ the history files that pages read. A kill between any two leaves a run that resu
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
 import statistics
@@ -18,17 +19,34 @@ import pandas as pd
 
 from mammo_core.config import TrainConfig
 from mammo_core.runs.history import history_frame
-from mammo_core.runs.run_dir import RunDir, this_process
+from mammo_core.runs.liveness import this_process
+from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import EpochRecord, Status
-from mammo_core.storage import write_atomic, write_json, write_table
+from mammo_core.storage import leftovers, sync_folder, write_atomic, write_json, write_table
 
 log = logging.getLogger("mammo_core.run")
 
 STATUS_SECONDS = 2.0
 """Least time between two writings of status.json inside an epoch; also the heartbeat."""
 
+ALARM_EPOCHS = 2
+
+PARENTS = 3
+"""Folders above a run that a launch may have made: its experiment, ``experiments`` and the workspace."""
+
 ETA_AFTER_EPOCHS = 2
 """Before that the epoch time has not settled (caches fill, kernels are chosen) and no time to go is shown."""
+
+
+class RunLog(logging.FileHandler):
+    """``run.log``. A line that the disk refuses is lost; no training ends for it, and nothing is printed about it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Let the line go."""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 class RunWriter:
@@ -49,6 +67,8 @@ class RunWriter:
         )
         self._epoch_seconds: list[float] = []
         self._written_at = 0.0
+        self._wrong = 0
+        _make_ready(run)
         self.write_status()
 
     def write_status(self, **changes: Any) -> None:
@@ -92,6 +112,41 @@ class RunWriter:
         self._epoch_seconds.append(last.seconds or 0.0)
         self.write_status(epoch=last.epoch, step=0, message="", eta_seconds=self._eta(last.epoch))
         log.info("epoch %d/%d  %s", last.epoch, self._config.epochs, _line(last))
+
+    def watch(self, sentence: str) -> None:
+        """Take in what this epoch looks like; the same wrong two epochs in a row is an alarm, since a first epoch may stumble.
+
+        Parameters
+        ----------
+        sentence : what is wrong and what to do; empty where nothing is
+        """
+        self._wrong = self._wrong + 1 if sentence else 0
+        alarm = sentence if self._wrong >= ALARM_EPOCHS else ""
+        if alarm and not self._status.alarm:
+            log.warning("Alarm: %s", alarm)
+        elif self._status.alarm and not alarm:
+            log.info("The alarm is over.")
+        if alarm != self._status.alarm:
+            self.write_status(alarm=alarm)
+
+
+def _make_ready(run: RunDir) -> None:
+    """Remove what a killed writer left, whose room this one may need, and let the run's folder outlive a power cut.
+
+    The files named here have one writer, the holder of the run's lock. Of others (predictions, notes) only what is old goes.
+    """
+    own = (
+        *(run.status_file, run.history_file, run.history_pickle, run.training_log, run.resume_file, run.best_model),
+        *(run.final_model, run.embeddings, run.summary_file, run.loss_curve, run.recall_curve, run.environment_file),
+    )
+    fronts = tuple(f".{path.name}." for path in own)
+    found = [path for path in leftovers(run.path, 0.0) if path.name.startswith(fronts)]
+    for path in {*found, *leftovers(run.path), *leftovers(run.metrics_file("val").parent)}:
+        with contextlib.suppress(OSError):
+            path.unlink()
+    for folder in run.path.parents[:PARENTS]:
+        with contextlib.suppress(OSError):  # outside a workspace a parent may not be ours to open
+            sync_folder(folder)
 
 
 def _column(frame: pd.DataFrame, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:

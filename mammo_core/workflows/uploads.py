@@ -8,8 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from mammo_core.errors import readable
 from mammo_core.settings import Workspace
 from mammo_core.storage import write_atomic
+
+MAX_NAME = 120
+"""Characters shown of a name; a file system allows 255, a browser any number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +30,8 @@ class Upload:
 
     @property
     def shown_name(self) -> str:
-        """The last part of the name, whatever system it comes from."""
-        return PurePosixPath(PureWindowsPath(self.name).name).name or "film"
+        """The last part of the name, whatever system it comes from, as one line that can be read."""
+        return readable(PurePosixPath(PureWindowsPath(self.name).name).name, MAX_NAME).strip() or "film"
 
 
 def uploads_folder(workspace: Workspace) -> Path:

@@ -15,7 +15,7 @@ from mammo_core.runs.importers.model import ForeignHistory
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import Status
 from mammo_core.settings import Workspace
-from mammo_core.storage import check_name, lock_of, write_json, write_table, write_yaml
+from mammo_core.storage import check_name, is_allowed_name, lock_of, write_json, write_table, write_yaml
 
 MAX_RUNS = 200
 
@@ -66,7 +66,8 @@ def _write(folder: Path, history: ForeignHistory, file: str) -> RunDir:
 def run_name(label: str) -> str:
     """A folder name out of a label of the file: letters, digits, ``._-``, at most 70 characters."""
     text = re.sub(r"[^A-Za-z0-9._-]+", "_", label).strip("._-")[:70].strip("._-")
-    return re.sub(r"\.{2,}", ".", text) or "run"
+    name = re.sub(r"\.{2,}", ".", text) or "run"
+    return name if is_allowed_name(name) else f"run_{name}"  # Windows reserves some names, such as con
 
 
 def _free(folder: Path, name: str) -> Path:
