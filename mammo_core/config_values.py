@@ -8,17 +8,25 @@ from typing import Any, Literal
 
 from mammo_core.errors import ConfigError
 
+LARGEST = 2**63
+MOST_SHOWN = 120
+"""Characters of a wrong value in its message."""
+
 
 def coerce(key: str, value: Any, hint: Any, source: str) -> Any:
     """Turn a YAML value into the field's type, or say what was expected."""
     if key == "image_size" and isinstance(value, int) and not isinstance(value, bool):
         value = [value, value]
-    for option in _options(hint):
-        matched, result = _match(value, option)
-        if matched:
-            return result
     expected = " or ".join(_describe(option) for option in _options(hint))
-    raise ConfigError(f"{key} is {value!r} in {source}; expected {expected}.")
+    try:
+        for option in _options(hint):
+            matched, result = _match(value, option)
+            if matched:
+                return result
+        found = repr(value)[:MOST_SHOWN]
+    except (OverflowError, ValueError) as error:  # a whole number beyond any float, or with more digits than Python writes
+        raise ConfigError(f"{key} is too large a number in {source}; expected {expected}.") from error
+    raise ConfigError(f"{key} is {found} in {source}; expected {expected}.")
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
@@ -44,7 +52,7 @@ def _match(value: Any, option: Any) -> tuple[bool, Any]:
             value
         )
     if option is int:
-        return isinstance(value, int) and not isinstance(value, bool), value
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST, value
     return isinstance(value, option), value
 
 

@@ -12,7 +12,7 @@ import yaml
 from mammo_core.config import TrainConfig
 from mammo_core.errors import ConfigError, CorruptRunFile
 from mammo_core.settings import PROJECT_ROOT
-from mammo_core.storage import read_yaml
+from mammo_core.storage import YAML_FAULTS, read_yaml
 
 PRESETS = PROJECT_ROOT / "configs"
 
@@ -66,6 +66,6 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {pair!r} has no '='; expected key=value, for example --set epochs=10.")
         try:
             overrides[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except YAML_FAULTS as error:
             raise ConfigError(f"--set {pair!r} has a value that is not readable; expected a number, word or [list].") from error
     return overrides

@@ -101,6 +101,7 @@ def main() -> None:
         header, arrays = _answer(job)
         _set_last_resort(0)
         write_message(answers, header, arrays)
+        del arrays  # else this film would take memory while the next one is read
 
 
 def _send_to_nowhere(*descriptors: int) -> None:

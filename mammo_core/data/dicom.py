@@ -6,6 +6,7 @@ films from outside go through :mod:`mammo_core.data.sandbox`.
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 import zlib
@@ -47,6 +48,9 @@ DECODERS = {
 }
 """pydicom's name of each decoder and the packages behind it, in the order tried. Fixed, because lossy decoders differ."""
 NO_DECODER_HELP = "Convert the film to an uncompressed or JPEG Lossless DICOM file, for example with dcmdjpeg or gdcmconv."
+COUNT = re.compile(r"\d{1,12}")
+UID_PATTERN = re.compile(r"[0-2](?:\.\d+)+")
+"""What is told of a tag is held against these: in a damaged file the text of any other tag can stand there."""
 GREY_TOLERANCE = 2
 """Colour channels that differ by at most this (8-bit levels) hold a grey picture after lossy compression."""
 
@@ -85,7 +89,7 @@ def read_dicom(path: Path) -> Film:
 
 def _cause(error: BaseException) -> str:
     """The first line of an error, short, and free of anything quoted, which could be a value of the file."""
-    line = (str(error).strip().splitlines() or [""])[0].split("'")[0].strip()[:100]
+    line = re.split("['\"]", (str(error).strip().splitlines() or [""])[0])[0].strip()[:100]
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
@@ -115,10 +119,16 @@ def _refuse_other_objects(dataset: Dataset) -> None:
         )
     frames = tags.text_of(dataset, "NumberOfFrames") or "1"
     if sop_class == TOMOSYNTHESIS or frames not in ("0", "1"):
+        number = frames if COUNT.fullmatch(frames) else "an unknown number of"
         raise Refusal(
-            f"it is multi-frame ({frames[:12]} frames; tomosynthesis is stored so), and one film a file is expected. "
+            f"it is multi-frame ({number} frames; tomosynthesis is stored so), and one film a file is expected. "
             "Export the 2D or the synthetic view."
         )
+
+
+def _name_of(syntax: UID) -> str:
+    """As the standard names it, or the identifier itself."""
+    return syntax.name if syntax.name != syntax or UID_PATTERN.fullmatch(syntax) else "of an unknown kind"
 
 
 def _class_name(sop_class: str) -> str:
@@ -138,7 +148,8 @@ def _refuse_sizes(dataset: Dataset) -> None:
         raise Refusal(f"it stores {allocated} bits a pixel, and mammograms store 8 or 16. Export the film for presentation.")
     samples, photometric = _whole(dataset, "SamplesPerPixel", 1), tags.text_of(dataset, "PhotometricInterpretation")
     if photometric == "PALETTE COLOR" or samples not in (1, 3):
-        raise Refusal(f"it is a colour picture ({photometric}, {samples} values a pixel). Export the film in greyscale.")
+        kind = tags.code_of(dataset, "PhotometricInterpretation") or "of an unknown kind"
+        raise Refusal(f"it is a colour picture ({kind}, {samples} values a pixel). Export the film in greyscale.")
 
 
 def _whole(dataset: Dataset, keyword: str, default: int = 0) -> int:
@@ -179,13 +190,15 @@ def _decode(dataset: Dataset, syntax: UID, notes: Notes) -> tuple[npt.NDArray[An
     try:
         available = get_decoder(syntax).available_plugins
     except NotImplementedError as error:
-        raise Refusal(f"no decoder exists here for its transfer syntax {syntax.name}. {NO_DECODER_HELP}") from error
+        raise Refusal(f"no decoder exists here for its transfer syntax {_name_of(syntax)}. {NO_DECODER_HELP}") from error
     usable = [name for name in DECODERS if name in available]
     for name in usable:
         with suppress(*ParserFault):
             return pixel_array(dataset, decoding_plugin=name), f"{name} ({_versions(name)})"
     tried = f"tried {', '.join(usable)}" if usable else "none is installed"
-    raise Refusal(f"no decoder here reads its transfer syntax {syntax.name} ({tried}), or the file is damaged. {NO_DECODER_HELP}")
+    raise Refusal(
+        f"no decoder here reads its transfer syntax {_name_of(syntax)} ({tried}), or the file is damaged. {NO_DECODER_HELP}"
+    )
 
 
 def _uncompressed(dataset: Dataset, notes: Notes) -> npt.NDArray[Any]:
@@ -287,7 +300,7 @@ def _facts(dataset: Dataset, display: Display, read_by: tuple[str, UID], notes: 
     bits = _whole(dataset, "BitsStored", _whole(dataset, "BitsAllocated"))
     sop_class = tags.text_of(dataset, "SOPClassUID")
     implant = tags.text_of(dataset, "BreastImplantPresent")
-    opening = f"Read as DICOM ({syntax.name}, {bits} bits, {height} x {width} pixels) by {decoder}."
+    opening = f"Read as DICOM ({_name_of(syntax)}, {bits} bits, {height} x {width} pixels) by {decoder}."
     return FilmFacts(
         kind="DICOM",
         height=height,
@@ -296,17 +309,17 @@ def _facts(dataset: Dataset, display: Display, read_by: tuple[str, UID], notes: 
         window=display.window,
         inverted=display.inverted,
         decoder=decoder,
-        photometric=tags.text_of(dataset, "PhotometricInterpretation"),
-        transfer_syntax=syntax.name,
+        photometric=tags.code_of(dataset, "PhotometricInterpretation"),
+        transfer_syntax=_name_of(syntax),
         sop_class=UID(sop_class).name if sop_class else None,
-        modality=tags.text_of(dataset, "Modality"),
-        image_type=tags.text_of(dataset, "ImageType"),
-        presentation_intent=tags.text_of(dataset, "PresentationIntentType"),
-        burned_in_annotation=tags.text_of(dataset, "BurnedInAnnotation"),
+        modality=tags.code_of(dataset, "Modality"),
+        image_type=tags.code_of(dataset, "ImageType"),
+        presentation_intent=tags.code_of(dataset, "PresentationIntentType"),
+        burned_in_annotation=tags.code_of(dataset, "BurnedInAnnotation"),
         laterality=tags.side_of(dataset),
         view=tags.view_of(dataset),
         view_modifiers=tags.view_modifiers_of(dataset),
-        patient_orientation=tags.text_of(dataset, "PatientOrientation"),
+        patient_orientation=tags.code_of(dataset, "PatientOrientation"),
         implant=None if implant is None else implant == "YES",
         vendor=tags.text_of(dataset, "Manufacturer"),
         model=tags.text_of(dataset, "ManufacturerModelName"),

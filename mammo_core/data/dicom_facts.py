@@ -18,6 +18,8 @@ TagFault = (
 MAX_TEXT = 64
 """Characters kept of any text; longer ones occur only in damaged files."""
 
+CODE = re.compile(r"[A-Z0-9_ \\]+")
+
 VIEWS = frozenset(
     {"CC", "MLO", "ML", "LM", "LMO", "LMLO", "XCCL", "XCCM", "FB", "SIO", "ISO", "AT", "CV", "RL", "RM", "RI", "RS", "TAN"}
     | {"SPECIMEN"}
@@ -70,6 +72,15 @@ def text_of(dataset: Dataset, keyword: str) -> str | None:
     except TagFault:
         return None
     return text.strip("\x00 ")[:MAX_TEXT] or None
+
+
+def code_of(dataset: Dataset, keyword: str) -> str | None:
+    """A tag that holds a code (VR CS: capitals, digits, blank, ``_``); anything else there counts as absent.
+
+    In a damaged file the text of any other tag can stand there, the patient's name too, and codes are kept and shown.
+    """
+    text = text_of(dataset, keyword)
+    return text if text is not None and CODE.fullmatch(text) else None
 
 
 def spacing_of(dataset: Dataset) -> tuple[float, float] | None:
@@ -149,7 +160,7 @@ def _words(text: str | None) -> set[str]:
 
 def warn_about_tags(dataset: Dataset, notes: Notes) -> None:
     """Say what about this file should make a user look twice."""
-    modality = text_of(dataset, "Modality")
+    modality = code_of(dataset, "Modality")
     if modality and modality not in USUAL_MODALITIES:
         notes.warnings.append(f"The file's modality is {modality[:16]}, not mammography (MG).")
     if text_of(dataset, "BurnedInAnnotation") == "YES":

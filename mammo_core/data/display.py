@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from mammo_core.data.breast import Pixels, breast_percentiles, find_breast, has_bright_background
-from mammo_core.data.dicom_facts import TagFault, text_of
+from mammo_core.data.dicom_facts import TagFault, code_of, text_of
 from mammo_core.data.film import Notes, Refusal
 
 Stored = npt.NDArray[np.integer[Any]]
@@ -180,7 +180,9 @@ def _window(values: Values, dataset: Dataset, notes: Notes) -> tuple[Values, str
     center, width = centers[0], widths[0]
     function = (text_of(dataset, "VOILUTFunction") or "LINEAR").upper()
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        notes.warnings.append(f"The VOI LUT function {function[:16]!r} is unknown; LINEAR was used.")
+        code = code_of(dataset, "VOILUTFunction")
+        named = f" {code[:16]!r}" if code else ""
+        notes.warnings.append(f"The VOI LUT function{named} is unknown; LINEAR was used.")
         function = "LINEAR"
     if width < 1 if function == "LINEAR" else width <= 0:
         notes.warnings.append(f"The window of the file was not applied: width {width:g} is not allowed with {function}.")

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from mammo_core.data.film import Refusal
-from mammo_core.errors import FilmUnreadable
+from mammo_core.errors import FilmUnreadable, readable
 
 MAX_FILE_BYTES = 512 * 2**20
 """An uncompressed film of 100 million 16-bit pixels has 200 MB."""
@@ -140,7 +140,8 @@ def without_name(reason: object, name: str, shown: str = "The film") -> str:
     shown : what stands there instead
     """
     path, text = PurePosixPath(name), str(reason)
-    for part in (name, path.name, path.stem):
-        if len(part) > 2 or part == path.name:
+    # A message shows a name as one readable line, which can differ from the name on disk.
+    for part in (part for name_part in (name, path.name, path.stem) for part in (name_part, readable(name_part))):
+        if len(part) > 2 or (part and part == path.name):
             text = text.replace(part, shown)
     return text

@@ -51,6 +51,8 @@ def write_key(path: Path, key: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(key.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # without it no pseudonym of the data set could be made again
 
 
 def read_key(path: Path) -> bytes:

@@ -111,6 +111,16 @@ def keep_spare_worker(seconds: float, memory_bytes: int) -> None:
     spare.keep()
 
 
+def close_spares() -> None:
+    """End every spare of this program; the next call of :func:`keep_spare_worker` starts another."""
+    with _LOCK:
+        spares = list(_SPARES.values())
+        _SPARES.clear()
+    for spare in spares:
+        spare.close()
+        atexit.unregister(spare.close)
+
+
 def take_worker(seconds: float, memory_bytes: int) -> WorkerProcess:
     """The spare with these limits where one is ready, else a process started now.
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mammo_core.data.split_proof import SPLITS, Proof, places
 from mammo_core.errors import CorruptRunFile, MammoError, SplitError
 from mammo_core.settings import Workspace
-from mammo_core.storage import lock_of, read_json, read_text_table, write_atomic, write_json
+from mammo_core.storage import lock_of, read_json, read_text_table, sync_folder, write_atomic, write_json, writing
 
 SPLIT_COLUMNS = ("image_id", "patient_id", "group_id", "split", "fold")
 TABLE_FILE = "split.csv"
@@ -231,20 +231,22 @@ def save_split(workspace: Workspace, name: str, split: Split, override_reason: s
     target = workspace.split(name)
     check_table(split.table, name)
     check_trainable(split, override_reason)
-    workspace.splits.mkdir(parents=True, exist_ok=True)
-    with lock_of(workspace.splits / ".lock"):
-        if target.exists():
-            raise SplitError(f"There already is a split {name!r}, and nothing is overwritten; choose another name.")
-        building = workspace.splits / f".{name}.tmp"
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir()
-        try:
-            reason = ((override_reason or "").strip() or split.record.override_reason) if leaks_in(split) else None
-            named = split.record.model_copy(update={"name": name, "override_reason": reason})
-            record = write_split(building, Split(split.table, named))
-            os.replace(building, target)
-        finally:
+    with writing(name):
+        workspace.splits.mkdir(parents=True, exist_ok=True)
+        with lock_of(workspace.splits / ".lock"):
+            if target.exists():
+                raise SplitError(f"There already is a split {name!r}, and nothing is overwritten; choose another name.")
+            building = workspace.splits / f".{name}.tmp"
             shutil.rmtree(building, ignore_errors=True)
+            building.mkdir()
+            try:
+                reason = ((override_reason or "").strip() or split.record.override_reason) if leaks_in(split) else None
+                named = split.record.model_copy(update={"name": name, "override_reason": reason})
+                record = write_split(building, Split(split.table, named))
+                os.replace(building, target)
+                sync_folder(workspace.splits)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
     return Split(split.table, record)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from mammo_core.data.manifest import Dataset
 from mammo_core.data.split_files import check_table
 from mammo_core.errors import SplitError
+from mammo_core.storage import refuse_wide_table
 
 ROLES = {
     "image_id": ("image_id", "image", "imageid", "film", "file", "filename", "file_name", "path", "image_path"),
@@ -38,10 +39,11 @@ def read_split_table(content: bytes) -> pd.DataFrame:
             f"The table has {len(content) // 2**20} MB; expected at most {MAX_BYTES // 2**20} MB with one row a film."
         )
     try:
+        refuse_wide_table(content)
         head = content[:4096].decode("utf-8-sig", "strict" if len(content) <= 4096 else "ignore").partition("\n")[0]
         mark = max(",;\t", key=head.count)
         return pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=mark)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (ValueError, OverflowError, MemoryError) as error:  # the errors of pandas are ValueErrors
         raise SplitError("The table is not readable as CSV; expected the columns image_id and split, one row a film.") from error
 
 

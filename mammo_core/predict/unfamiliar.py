@@ -17,6 +17,7 @@ strong noise mostly pass.
 
 from __future__ import annotations
 
+import tokenize
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,10 @@ from mammo_core.runs.run_dir import RunDir
 Features = npt.NDArray[np.float32]
 Distances = npt.NDArray[np.float64]
 
+ARRAY_FAULTS = (
+    ArithmeticError, EOFError, MemoryError, OSError, RecursionError, SyntaxError, TypeError, ValueError, tokenize.TokenError,
+)  # fmt: skip
+"""What NumPy raises on a file that is no plain array: its header is a Python literal."""
 NEIGHBOURS = 5
 QUANTILE = 0.99
 MIN_FILMS = 8
@@ -109,9 +114,10 @@ def load_guard(run: RunDir) -> FeatureGuard | str:
         features = np.load(run.embeddings, allow_pickle=False)
     except FileNotFoundError:
         return f"{run.id} keeps no features of its validation films, so nobody can say whether this film is like them."
-    except (ValueError, EOFError, OSError) as error:
+    except ARRAY_FAULTS as error:
         raise CorruptRunFile(_broken(run)) from error
-    if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating) or not np.isfinite(features).all():
+    is_table = isinstance(features, np.ndarray) and features.ndim == 2  # of a ZIP, NumPy makes something else
+    if not is_table or not np.issubdtype(features.dtype, np.floating) or not np.isfinite(features).all():
         raise CorruptRunFile(_broken(run))
     table = run.predictions("val")
     patients = table["patient_id"].to_numpy(dtype=np.str_) if table is not None and len(table) == len(features) else None

@@ -7,6 +7,8 @@ A checkpoint holds the weights and everything that prediction needs to treat a f
 from __future__ import annotations
 
 import pickle
+import struct
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,17 @@ from torch import nn
 from mammo_core.config import TrainConfig
 from mammo_core.errors import CheckpointMismatch, ConfigError
 from mammo_core.storage import write_atomic
-from mammo_core.training.models import Normalisation, build_model
+from mammo_core.training.fusion import EMBEDDER_PREFIX, EmbedderSpec
+from mammo_core.training.models import Normalisation, complete_model
 
 FORMAT = "mammotrace-checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2 came with embeddings; a model without them is written as 1, which older programs read."""
+LOAD_FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
+"""What torch raises on a damaged or hostile file, found by fuzzing."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,13 @@ class Checkpoint:
     metrics: dict[str, float | None]
     origin: dict[str, Any]
     """Where it comes from: run id, data set, split hash, training films, date."""
+    embedder: EmbedderSpec | None = None
+    """The frozen network whose features join the film's; its tensors are among ``weights``."""
+
+    @property
+    def trained_weights(self) -> dict[str, torch.Tensor]:
+        """The tensors that training changed."""
+        return {name: value for name, value in self.weights.items() if not name.startswith(EMBEDDER_PREFIX)}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -48,7 +64,7 @@ class Checkpoint:
         CheckpointMismatch
             Not one tensor may be missing, left over or of another shape.
         """
-        model = build_model(self.config.arch, len(self.class_names), self.config.dropout)
+        model = complete_model(self.config, self.normalisation, self.embedder)
         try:
             model.load_state_dict(self.weights, strict=True)
         except RuntimeError as error:
@@ -70,7 +86,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """
     content = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if checkpoint.embedder else 1,
         "model_state": checkpoint.weights,
         "config": checkpoint.config.to_dict(),
         "class_names": list(checkpoint.class_names),
@@ -79,8 +95,21 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "epoch": checkpoint.epoch,
         "metrics": checkpoint.metrics,
         "origin": checkpoint.origin,
+        **({"embedder": checkpoint.embedder.to_dict()} if checkpoint.embedder else {}),
     }
     write_atomic(path, lambda file: torch.save(content, file))
+
+
+def load_plain(path: Path) -> Any:
+    """Whatever a file of torch holds, if it is tensors and plain values; raises one of :data:`LOAD_FAULTS`.
+
+    A compressed part is refused: torch writes none, and a file of 3 MB could unfold to 3 GB.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise zipfile.BadZipFile("it has compressed parts")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -93,10 +122,10 @@ def load_tensors(path: Path) -> dict[str, Any]:
         It is broken, or holds anything but tensors and plain values.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path)
     except FileNotFoundError:
         raise
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+    except LOAD_FAULTS as error:
         raise CheckpointMismatch(
             f"{path.name} is not a checkpoint that can be loaded safely (broken, half-written, or it holds program code). "
             "Use another run, or train this one again."
@@ -127,24 +156,30 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path.name} was not written by MammoTrace; expected the best_model.pth or final_model.pth of a run. "
             "To start from foreign weights, name the file in 'weights' of a new training."
         )
-    if content.get("format_version", 0) > FORMAT_VERSION:
-        raise CheckpointMismatch(
-            f"{path.name} has format {content['format_version']}, expected at most {FORMAT_VERSION}. Update MammoTrace."
-        )
+    version = content.get("format_version", 0)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointMismatch(f"{path.name} has format {version}, expected at most {FORMAT_VERSION}. Update MammoTrace.")
     try:
         return Checkpoint(
-            weights=content["model_state"],
+            weights=_table_of_tensors(content["model_state"]),
             config=TrainConfig.from_dict(content["config"], source=path.name),
             normalisation=Normalisation.from_dict(content["normalisation"]),
             preprocessing_version=int(content["preprocessing_version"]),
             epoch=int(content["epoch"]),
             metrics=dict(content["metrics"]),
             origin=dict(content["origin"]),
+            embedder=EmbedderSpec.from_dict(content["embedder"]) if content.get("embedder") else None,
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointMismatch(
             f"{path.name} lacks or distorts {error}; expected a complete MammoTrace checkpoint. Use another run."
         ) from error
+
+
+def _table_of_tensors(state: Any) -> dict[str, torch.Tensor]:
+    if not isinstance(state, dict) or not all(isinstance(key, str) and isinstance(state[key], torch.Tensor) for key in state):
+        raise TypeError("its weights, which are no table of tensors")
+    return state
 
 
 def cpu_copy(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -127,9 +126,15 @@ def _read_state(arch: str, source: WeightsSource) -> Mapping[str, torch.Tensor]:
         state: Mapping[str, torch.Tensor] = timm.create_model(arch, pretrained=True).state_dict()
         return state
     if source.path.suffix == ".safetensors":
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        return load_file(source.path)
+        try:
+            return load_file(source.path)
+        except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+            raise WeightsNotFound(
+                f"{source.path.name} is not a readable safetensors file; name another one in 'weights'."
+            ) from error
     loaded = _load_tensors(source.path)
     if source.kind != "package":
         return loaded
@@ -147,9 +152,11 @@ def _read_state(arch: str, source: WeightsSource) -> Mapping[str, torch.Tensor]:
 def _load_tensors(path: Path) -> Mapping[str, torch.Tensor]:
     import torch
 
+    from mammo_core.training.checkpoint import LOAD_FAULTS, load_plain
+
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        loaded = load_plain(path)
+    except LOAD_FAULTS as error:
         raise WeightsNotFound(
             f"{path.name} is not a file of weights that can be loaded safely; name another one in 'weights'."
         ) from error

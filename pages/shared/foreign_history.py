@@ -21,6 +21,7 @@ from mammo_core.workflows.foreign_preview import (
     lay_out_folder,
     preview_history,
 )
+from mammo_core.workflows.leftovers import OPENED
 from pages.shared.choice import choose
 from pages.shared.frame import errors_in_words, plain
 from pages.shared.name_field import ask_name
@@ -66,7 +67,7 @@ def _from_uploads(workspace: Workspace, is_folder: bool) -> None:
     if not files:
         return
     mappings: Mapping[str, Mapping[str, str]] = st.session_state.get("foreign_mapping_of", {})
-    with tempfile.TemporaryDirectory(dir=workspace.home) as folder, errors_in_words():
+    with tempfile.TemporaryDirectory(prefix=OPENED, dir=workspace.home) as folder, errors_in_words():
         paths = [lay_out_folder(Path(folder), files)] if is_folder else lay_out_files(Path(folder), files)
         good = []
         for number, path in enumerate(paths):

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mammo_core.errors import DataError
+from mammo_core.storage import refuse_wide_table
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xls"})
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"}) | EXCEL_SUFFIXES
@@ -77,13 +78,14 @@ def _read_text(path: Path, header: int | None = 0, rows: int | None = None) -> p
     separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=names.count)
     options: dict[str, Any] = {"sep": separator, "header": header, "nrows": rows, "encoding": encoding}
     try:
+        refuse_wide_table(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pd.errors.ParserWarning)  # a separator too many at the end of each row
             frame: pd.DataFrame = pd.read_csv(
                 path, dtype=str, keep_default_na=False, encoding_errors="replace", index_col=False, **options
             )
         return frame
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
+    except (ValueError, OverflowError, MemoryError) as error:  # the errors of pandas are ValueErrors
         raise DataError(
             f"{path.name} is not readable as a table ({str(error).splitlines()[0]}); expected column names, then one row a film."
         ) from error
