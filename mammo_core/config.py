@@ -55,6 +55,8 @@ class TrainConfig:
     """Start from the best weights of another run, ``<experiment>/<run>``; the way to train longer."""
     dropout: float = 0.2
     """Share of the pooled features dropped before the head, in [0, 1)."""
+    embeddings: str | None = None
+    """Features that ``embed`` wrote, by name or folder; standardised and projected, they join the backbone's before the head."""
 
     # Image
     image_size: tuple[int, int] = (512, 512)
@@ -176,6 +178,10 @@ def _number_checks(c: TrainConfig) -> tuple[tuple[bool, str], ...]:
         (0 <= c.min_lr <= c.lr, f"min_lr is {c.min_lr}; expected between 0 and lr ({c.lr:g})."),
         (0 <= c.weight_decay <= 1, f"weight_decay is {c.weight_decay}; expected between 0 and 1."),
         (0 <= c.dropout < 1, f"dropout is {c.dropout}; expected at least 0 and below 1."),
+        (
+            c.embeddings is None or bool(c.embeddings.strip()),
+            "embeddings is empty; expected the name of a folder that 'embed' wrote, or null for none.",
+        ),
         (0 < c.backbone_lr_factor <= 1, f"backbone_lr_factor is {c.backbone_lr_factor}; expected above 0 and at most 1."),
         (c.ema_decay is None or 0 <= c.ema_decay < 1, f"ema_decay is {c.ema_decay}; expected at least 0 and below 1, or null."),
         (0 <= c.mixup <= 2, f"mixup is {c.mixup}; expected 0 (off) to 2, for example 0.2."),

@@ -42,6 +42,11 @@ class Workspace:
         return self.home / "models"
 
     @property
+    def embeddings(self) -> Path:
+        """Features of frozen networks, a folder for each data set and network."""
+        return self.home / "embeddings"
+
+    @property
     def cache(self) -> Path:
         return self.home / "cache"
 

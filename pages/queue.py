@@ -74,9 +74,28 @@ def again(card: RunCard, *, is_new: bool) -> None:
         st.rerun()
 
 
+def draw_pause(view: QueueView) -> None:
+    """The button that holds trainings back, or lets them start again."""
+    if view.paused:
+        with st.container(border=True, horizontal=True, vertical_alignment="center"):
+            words = "No further training starts; what runs goes on, and other work is not held up."
+            st.markdown(f":material/pause_circle: **Paused.** {words}", width="stretch")
+            if st.button("Go on", key="queue_go_on", type="primary", icon=":material/play_arrow:"):
+                hold_back(False)
+    elif (view.running or view.waiting) and st.button("Pause", key="queue_pause", icon=":material/pause:", help=explain("pause")):
+        hold_back(True)
+
+
+def hold_back(pause: bool) -> None:
+    with errors_in_words():
+        (queue.pause if pause else queue.go_on)(workspace)
+        st.rerun()
+
+
 def draw_queue() -> None:
     view = queue_view(workspace, list_cards(workspace))
-    if not view.is_live and not view.ended:
+    draw_pause(view)
+    if not view.is_live and not view.ended and not view.paused:
         st.info("Nothing runs or waits. Start a training to see it here.", icon=":material/info:")
         if st.button("Start a training", type="primary", icon=":material/model_training:"):
             st.switch_page("pages/train.py")

@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from mammo_core.config import TrainConfig
+from mammo_core.data.embeddings import list_embeddings
 from mammo_core.data.manifest import Dataset, list_datasets
 from mammo_core.data.splits import list_splits
 from mammo_core.errors import ConfigError, MammoError
@@ -10,6 +12,7 @@ from mammo_core.runs.listing import list_cards
 from mammo_core.workflows.launch import LaunchPlan, launch
 from mammo_core.workflows.launch_preview import parse_seeds, preview_launch
 from mammo_core.workflows.overview import plural
+from pages.shared.embed_form import embed_form
 from pages.shared.frame import current_workspace, page_title, plain
 from pages.shared.glossary import explain
 from pages.shared.launch_outlook import draw_counts, draw_estimate, draw_runs, draw_weights
@@ -78,7 +81,11 @@ def ask_plan(dataset: Dataset, splits: list[str]) -> tuple[LaunchPlan | None, st
         return None, str(error)
     with st.expander("Settings", icon=":material/tune:"):
         finished = [card.id for card in list_cards(workspace) if card.state == "finished"]
-        settings, problem = settings_form(preset, finished)
+        offered = {"init_from": finished, "embeddings": list_embeddings(workspace, dataset.name)}
+        settings, problem = settings_form(preset, offered)
+    if not problem:
+        with st.expander("Embeddings of these films", icon=":material/grain:"):
+            embed_form(workspace, dataset, TrainConfig.from_dict(settings).image_size)
     if name is None:
         return None, "The name cannot be used."
     return LaunchPlan(dataset=dataset.name, splits=splits, experiment=name, settings=settings, seeds=seeds), problem

@@ -46,7 +46,8 @@ def test_an_unknown_key_is_named_with_its_nearest_neighbour():
         ({"early_stopping_patience": 0}, "null to never stop"),
         ({"seed": -1}, "seed is -1"),
         ({"view": ""}, "view is ''"),
-        ({"embeddings": "features"}, "Unknown setting 'embeddings'"),
+        ({"embeddings": " "}, "embeddings is empty"),
+        ({"embedding": "features"}, "Unknown setting 'embedding'"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_in_words(changes, words):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,7 @@ from mammo_core.training.batches import epoch_order
 from mammo_core.training.device_batches import DeviceLoader
 from mammo_core.training.engine import Engine
 from mammo_core.training.models import Normalisation, new_model
+from mammo_core.training.planning import only_deterministic
 from mammo_core.training.steps import StepPlan
 from striped_films import SIDE, film
 
@@ -25,11 +29,15 @@ PLANS = {
 }
 
 
-def engine(plan: StepPlan, **changes) -> Engine:
+def engine(plan: StepPlan, width: int = 0, **changes) -> Engine:
     settings = {"arch": "resnet10t", "weights": "none", "image_size": (SIDE, SIDE), "class_names": ("A", "B"), "epochs": 3}
     config = TrainConfig(**{**settings, "warmup_epochs": 0.5, "lr": 1e-3, "batch_size": 8, "dropout": 0.3, **changes})
     scale = Normalisation((0.5,) * 3, (0.25,) * 3)
-    return Engine(config, new_model(config), scale, films(0, 30), films(100, 13), torch.device("cuda"), plan=plan)
+    parts = [films(0, 30), films(100, 13)]
+    if width:
+        rng = np.random.default_rng(0)
+        parts = [replace(part, embeddings=rng.normal(size=(len(part), width)).astype(np.float32)) for part in parts]
+    return Engine(config, new_model(config, width), scale, *parts, torch.device("cuda"), plan=plan)
 
 
 def losses(trained: Engine) -> list[float]:
@@ -67,6 +75,33 @@ def test_a_model_in_bfloat16_learns_what_can_be_seen():
     trained = engine(StepPlan(precision="bfloat16", micro_batch=8, graphs="graph"), epochs=10, lr=3e-3)
     list(trained.fit())
     assert trained.history[-1].val_acc >= 0.9
+
+
+@pytest.fixture
+def repeatable() -> Iterator[None]:
+    only_deterministic()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("changes", [{}, {"augment": "strong", "mixup": 0.3, "loss": "ordinal", "ordinal": True, "width": 7}])
+def test_the_repeatable_mode_gives_the_same_bits_twice_and_after_a_resume(repeatable, tmp_path, changes):
+    plan = StepPlan(precision="bfloat16", micro_batch=8)
+    straight = engine(plan, ema_decay=0.9, **changes)
+    expected = losses(straight)
+    assert losses(engine(plan, ema_decay=0.9, **changes)) == expected
+    first, second = engine(plan, ema_decay=0.9, **changes), engine(plan, ema_decay=0.9, **changes)
+    next(first.fit())
+    torch.save(first.state(), tmp_path / "resume.pt")
+    second.load_state(torch.load(tmp_path / "resume.pt", weights_only=True, map_location="cpu"))
+    assert losses(second) == expected
+    for name, value in straight.judged.state_dict().items():
+        assert torch.equal(value, second.judged.state_dict()[name]), name
+
+
+def test_embeddings_reach_the_model_in_a_graph_too():
+    plain, graph = (losses(engine(PLANS[name], width=7, dropout=0.0, mixup=0.2)) for name in ("plain", "graph"))
+    assert graph == pytest.approx(plain, rel=2e-2)
 
 
 @pytest.mark.parametrize("share", [0.4, 0.0])

@@ -64,3 +64,14 @@ def test_ended_requests_are_forgotten_after_a_while(workspace):
     queue.enqueue(workspace, "import", {}, "b")
     assert queue.clear_ended(workspace) == 1
     assert _titles(workspace) == ["b"]
+
+
+def test_a_pause_is_kept_on_disk_and_is_no_request(workspace):
+    assert not queue.is_paused(workspace)
+    queue.pause(workspace)
+    queue.pause(workspace)
+    assert queue.is_paused(workspace)
+    assert queue.list_requests(workspace) == []
+    queue.go_on(workspace)
+    queue.go_on(workspace)
+    assert not queue.is_paused(workspace)

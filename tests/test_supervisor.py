@@ -8,13 +8,13 @@ import time
 import psutil
 import pytest
 
+from demo_data import demo_workspace
 from mammo_core.runs import queue
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace, open_workspace
 from mammo_core.storage import lock_of
-from mammo_core.workflows.demo import make_demo_data
 from mammo_core.workflows.launch import LaunchPlan, launch, resume_runs
-from mammo_core.workflows.supervisor import Supervisor, describe_exit
+from mammo_core.workflows.supervisor import POLL_SECONDS, Supervisor, describe_exit
 
 SETTINGS = {
     "arch": "test_resnet",
@@ -22,9 +22,12 @@ SETTINGS = {
     "image_size": 48,
     "epochs": 2,
     "warmup_epochs": 0,
+    "early_stopping_patience": None,
     "batch_size": 8,
     "threads": 1,
 }
+EPOCHS = 30
+"""Enough for a run to be stopped on the way, few enough to wait for its end."""
 PATIENCE_SECONDS = 180
 
 
@@ -39,9 +42,7 @@ def _wait(condition, what):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Workspace:
-    workspace = open_workspace(tmp_path_factory.mktemp("supervisor") / "runs")
-    make_demo_data(workspace, images=64, progress=lambda done, total, message="": None)
-    return workspace
+    return demo_workspace(tmp_path_factory, "supervisor")
 
 
 @pytest.fixture
@@ -72,62 +73,74 @@ def test_requests_that_ended_long_ago_are_forgotten_when_a_server_starts(tmp_pat
     thread.stop()
 
 
-def test_seeds_wait_for_the_slot_and_train_one_after_another_whatever_number_of_servers(home, supervisor):
+def test_while_the_queue_is_paused_no_training_starts(tmp_path):
+    workspace = open_workspace(tmp_path / "runs")
+    queue.pause(workspace)
+    request = queue.enqueue(workspace, "train", {"run": "no/run"}, "Train what is not there")
+    thread = Supervisor(workspace)
+    thread.start()
+    time.sleep(3 * POLL_SECONDS)
+    assert queue.find_request(workspace, request.id).state == "waiting"
+    queue.go_on(workspace)
+    _wait(lambda: queue.find_request(workspace, request.id).state == "failed", "the training to be tried")
+    thread.stop()
+
+
+def test_one_run_trains_at_a_time_and_every_ending_of_a_child_or_a_server_is_told(home, supervisor):
+    """One story of two servers and four children, because every child takes seconds to start."""
     second = Supervisor(home)
     second.start()
     with lock_of(home.slot_lock).acquire():
-        runs = _launch(home, "two", seeds=(1, 2), epochs=1)
+        killed, orphan = _launch(home, "two", seeds=(1, 2), epochs=1000)
         time.sleep(2)
-        assert [run.state() for run in runs] == ["queued", "queued"]
-    _wait(lambda: all(_request(home, run).state == "done" for run in runs), "both requests to be done")
-    assert [run.state() for run in runs] == ["finished", "finished"]
-    first, later = (run.status() for run in runs)
-    assert first.finished_at <= later.started_at
-    assert (runs[0].path.parent / "seeds_summary.json").exists()
-    assert second.is_alive()
-    second.stop()
-    assert len([request for request in queue.list_requests(home) if request.arguments.get("run") == runs[0].id]) == 1
-
-
-def test_a_killed_child_is_told_in_words_and_the_next_one_starts_stops_resumes_and_outlives_its_server(home, supervisor):
-    """One story, because every child takes seconds to start."""
-    killed, after = _launch(home, "killed", seeds=(1, 2), epochs=1000)
+        assert [run.state() for run in (killed, orphan)] == ["queued", "queued"]
     _wait(lambda: killed.state() == "running" and killed.history(), "the first run to train")
+    assert orphan.state() == "queued"
     psutil.Process(killed.status().pid).send_signal(signal.SIGKILL)
     _wait(lambda: _request(home, killed).state == "failed", "the request to fail")
     assert "signal 9" in _request(home, killed).message
     assert killed.state(now=time.time() + 40) == "interrupted"
 
-    _wait(lambda: after.state() == "running" and after.history(), "the next run to train")
-    child = psutil.Process(after.status().pid)
+    _wait(lambda: orphan.state() == "running" and orphan.history(), "the next run to train")
+    child = psutil.Process(orphan.status().pid)
     assert child.nice() >= 10  # the pages stay quick
     assert child.pid != psutil.Process().pid
-    after.ask_to_stop()
-    _wait(lambda: _request(home, after).state == "done", "the next run to stop")
-    assert after.state() == "stopped"
-    kept = len(after.history())
-    resume_runs(home, [after])
-    _wait(lambda: after.state() == "running" and len(after.history()) > kept, "the run to go on")
-    _outlives_its_server(home, supervisor, after)
+    assert second.is_alive()
+    assert len([request for request in queue.list_requests(home) if request.arguments.get("run") == killed.id]) == 1
+
+    last = _outlives_its_server(home, supervisor, orphan)
+    _is_stopped_and_resumed(home, last)
+    assert (last.path.parent / "seeds_summary.json").exists()
+    assert orphan.status().finished_at <= last.status().started_at
+    second.stop()
 
 
-def _outlives_its_server(home, first, run):
+def _outlives_its_server(home, first, run) -> RunDir:
     """A training goes on when the server that started it ends, is met again by the next one, and is then ended in order."""
     first.stop()
     seen = len(run.history())
     _wait(lambda: len(run.history()) > seen, "the orphan to train on")
-    second = Supervisor(home)
-    second.start()
-    (waiting,) = _launch(home, "behind", epochs=1)
-    time.sleep(2)
+    (waiting,) = _launch(home, "behind", epochs=EPOCHS)
+    time.sleep(4)  # the other server looks for its turn every 2.5 s
     assert run.state() == "running"
     assert waiting.state() == "queued"
     run.ask_to_stop()
-    _wait(lambda: waiting.state() == "finished", "the waiting run to get its turn")
-    _wait(lambda: _request(home, run).state == "done", "the orphan's request to be closed")
-    _wait(lambda: _request(home, waiting).state == "done", "the last child to end")
+    _wait(lambda: waiting.history(), "the waiting run to get its turn")
+    assert _request(home, run).state == "done", "the orphan's request is closed"
     assert run.state() == "stopped"
-    second.stop()
+    return waiting
+
+
+def _is_stopped_and_resumed(home, run):
+    run.ask_to_stop()
+    _wait(lambda: _request(home, run).state == "done", "the run to stop")
+    assert run.state() == "stopped"
+    kept = len(run.history())
+    resume_runs(home, [run])
+    _wait(lambda: run.state() == "running" and len(run.history()) > kept, "the run to go on")
+    _wait(lambda: _request(home, run).state == "done", "the run to finish")
+    assert run.state() == "finished"
+    assert [record.epoch for record in run.history()] == list(range(1, EPOCHS + 1))
 
 
 def test_a_job_that_cannot_be_done_fails_in_one_sentence(home, supervisor):
@@ -137,7 +150,8 @@ def test_a_job_that_cannot_be_done_fails_in_one_sentence(home, supervisor):
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [(-9, "memory ran out"), (-11, "signal 11"), (3, "exit code 3"), (None, "while the app was closed")]
+    ("code", "words"),
+    [(-9, "memory ran out"), (-11, "signal 11"), (3, "disk is full"), (4, "exit code 4"), (None, "while the app was closed")],
 )
 def test_every_silent_ending_gets_a_sentence(code, words):
     assert words in describe_exit(code)

@@ -22,6 +22,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from mammo_core.errors import ConfigError
+from mammo_core.training.fusion import backbone_of
 
 Reshape = Callable[[torch.Tensor], torch.Tensor]
 
@@ -59,11 +60,14 @@ def target_layer(model: nn.Module, input_size: tuple[int, int], stride: int | No
     - DenseNet: norm and activation of the transition behind the block, as ``norm5`` stands behind the last one.
     - ViT and its like have one grid throughout, so they have no such layer.
 
+    Of a model that joins embeddings to the film's features it is the backbone's layer: a map cannot show what those do.
+
     Raises
     ------
     ConfigError
         The architecture gives no hint where its last map is, or has no layer of this stride before it.
     """
+    model = backbone_of(model)
     name, reshape = _choose(model, input_size) if stride is None else _choose_finer(model, stride)
     return TargetLayer(model.get_submodule(name), name, reshape)
 

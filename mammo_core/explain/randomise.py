@@ -9,11 +9,19 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mammo_core.training.fusion import FusedClassifier
+
 INPUT_STAGE = "class token and positions"
 
 
 def stages(model: nn.Module) -> tuple[str, ...]:
-    """Names of the parts of a model that hold weights, from the head down to the input."""
+    """Names of the parts of a model that hold weights, from the head down to the input.
+
+    Of a model with embeddings these are its new layers and its backbone's: the network that embeds is frozen, and no map is taken
+    from it.
+    """
+    if isinstance(model, FusedClassifier):
+        return ("head", "projection", *(f"backbone.{name}" for name in stages(model.backbone) if name != INPUT_STAGE))
     names: list[str] = []
     for name, child in model.named_children():
         parts = list(child.named_children()) if isinstance(child, nn.Sequential | nn.ModuleList) else []

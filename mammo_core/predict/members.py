@@ -22,6 +22,7 @@ from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
 from mammo_core.storage import read_text_table
 from mammo_core.training.checkpoint import Checkpoint, load_checkpoint
+from mammo_core.training.fusion import features_of
 
 GOOD_ENOUGH = frozenset({"HEALTHY", "INCONCLUSIVE", "PLATEAU", "OVERFIT_MILD"})
 """Verdicts that do not by themselves put a prediction in doubt."""
@@ -82,7 +83,7 @@ def member_of(name: str, checkpoint: Checkpoint, guard: FeatureGuard | str, devi
     if not checkpoint.class_names:
         raise CheckpointMismatch(f"The checkpoint of {name} names no classes, so its scores have no meaning. Use another run.")
     model = checkpoint.build_model().requires_grad_(False).to(device)
-    width = int(getattr(model, "head_hidden_size", 0) or model.num_features)  # type: ignore[arg-type]
+    width = features_of(model)
     if isinstance(guard, FeatureGuard) and guard.reference.shape[1] != width:
         raise CheckpointMismatch(
             f"{name} keeps {guard.reference.shape[1]} features of each validation film, but its network has {width}; expected as "

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from mammo_core.errors import CheckpointMismatch, ConfigError
 from mammo_core.predict.members import Member, check_alike, member_of, weights_sha256
 from mammo_core.predict.model_record import (
     CARD_PART,
+    FORMAT_VERSION,
     MAX_PART_BYTES,
     MAX_TEXT_BYTES,
     RECORD_PART,
@@ -33,6 +35,7 @@ from mammo_core.predict.model_record import (
 from mammo_core.predict.unfamiliar import MIN_FILMS, FeatureGuard
 from mammo_core.storage import write_atomic
 from mammo_core.training.checkpoint import Checkpoint
+from mammo_core.training.fusion import EmbedderSpec
 from mammo_core.training.models import Normalisation, features_and_logits, normalise
 
 REFERENCE = "reference"
@@ -54,7 +57,7 @@ def member_record(member: Member) -> MemberRecord:
     checkpoint, guard = member.checkpoint, member.guard
     return MemberRecord(
         id=member.id,
-        config=checkpoint.config.to_dict(),
+        config=_without_places(checkpoint.config),
         normalisation=checkpoint.normalisation.to_dict(),
         preprocessing_version=checkpoint.preprocessing_version,
         epoch=checkpoint.epoch,
@@ -63,8 +66,15 @@ def member_record(member: Member) -> MemberRecord:
         weights_sha256=member.weights_sha256,
         guard_threshold=None if isinstance(guard, str) else guard.threshold,
         guard_missing=guard if isinstance(guard, str) else "",
+        embedder=checkpoint.embedder.to_dict() if checkpoint.embedder else None,
         doubt=member.doubt,
     )
+
+
+def _without_places(config: TrainConfig) -> dict[str, Any]:
+    """The settings; files are named without the folders of this machine."""
+    embeddings = None if config.embeddings is None else Path(config.embeddings).name
+    return config.replace(weights=Path(config.weights).name, embeddings=embeddings).to_dict()
 
 
 def write_model_file(path: Path, record: ModelRecord, members: Sequence[Member], card: str) -> ModelRecord:
@@ -87,7 +97,8 @@ def write_model_file(path: Path, record: ModelRecord, members: Sequence[Member],
             reference = torch.from_numpy(np.ascontiguousarray(member.guard.reference))
             contents[guard_part(number)] = save_tensors({REFERENCE: reference})
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    whole = record.model_copy(update={"parts": hashes})
+    version = FORMAT_VERSION if any(member.checkpoint.embedder for member in members) else 1
+    whole = record.model_copy(update={"parts": hashes, "format_version": version})
     parts = {RECORD_PART: (whole.model_dump_json(indent=1) + "\n").encode(), **contents}
 
     def write(file: object) -> None:
@@ -163,6 +174,7 @@ def _member(archive: zipfile.ZipFile, record: ModelRecord, number: int, name: st
             epoch=own.epoch,
             metrics=dict(own.metrics),
             origin=dict(own.origin),
+            embedder=EmbedderSpec.from_dict(own.embedder) if own.embedder else None,
         )
         if weights_sha256(checkpoint) != own.weights_sha256:
             raise CheckpointMismatch(f"The weights of {own.id} in {name} are not those of its record. Export the model again.")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ SUFFIX = ".mammotrace"
 REFERENCE_PREFIX = "model:"
 """``model:<name>`` stands for a kept model wherever a run can be named; no run's name holds a colon."""
 FORMAT = "mammotrace-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2 came with embeddings; a model without them is written as 1, which older programs read."""
 RECORD_PART = "model.json"
 CARD_PART = "model_card.md"
 MOST_MEMBERS = 64
@@ -63,6 +65,8 @@ class MemberRecord(_Record):
     guard_threshold: float | None = Field(default=None, gt=0)
     guard_missing: str = ""
     """Why there is no guard; empty where there is one."""
+    embedder: dict[str, Any] | None = None
+    """Of a model that joins features of a frozen network to its own: ``EmbedderSpec.to_dict``."""
     doubt: str = ""
     """As ``predict.members.Member.doubt``."""
 
@@ -161,7 +165,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except FileNotFoundError as error:
         raise CheckpointMismatch(f"There is no file {path.name}; expected a model file ({SUFFIX}). Check its name.") from error
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError) as error:
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, UnicodeDecodeError, struct.error) as error:
         raise CheckpointMismatch(
             f"{path.name} is not a model file, or only a part of one; expected a {SUFFIX} file as MammoTrace exports it. Export "
             "or copy it again."

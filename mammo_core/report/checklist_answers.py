@@ -182,7 +182,7 @@ def model(study: Study) -> str:
     def tell(facts: RunFacts) -> str:
         config, count = facts.config, facts.known.parameters
         size = NOT_RECORDED if count is None else f"{count:,}"
-        return f"{config.arch}, {size} parameters, first weights: {config.init_from or config.weights}"
+        return f"{config.arch}, {size} parameters, first weights: {facts.first_weights}"
 
     return f"{each(study, tell)}."
 

@@ -87,7 +87,7 @@ def _identity(facts: RunFacts) -> str:
     count, checkpoint = facts.known.parameters, facts.run.best_model
     rows = {
         "Task": f"{config.task}: {', '.join(config.class_names)}" + (" (ordinal)" if config.ordinal else ""),
-        "Architecture": f"{config.arch}, started from {config.init_from or config.weights} weights",
+        "Architecture": f"{config.arch}, first weights: {facts.first_weights}",
         "Parameters": NOT_RECORDED if count is None else f"{count:,}",
         "Seed": str(config.seed) + (f", fold {config.fold}" if config.fold is not None else ""),
         "State": _state(facts.run, summary),

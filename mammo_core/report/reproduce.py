@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ import yaml
 from mammo_core.data.split_files import SplitRecord
 from mammo_core.report.pack_words import origin
 from mammo_core.report.privacy import cleaned
-from mammo_core.report.run_facts import NOT_RECORDED, RunFacts
+from mammo_core.report.run_facts import NOT_RECORDED, RunFacts, read_mapping
 from mammo_core.report.split_words import counted_reasons, leaks
 from mammo_core.settings import RESEARCH_ONLY
 from mammo_core.storage import read_yaml, sha256_of
@@ -32,6 +33,8 @@ MADE_BY_SETTINGS = ("stratified", "center-holdout", "kfold", "date")
 def config_text(facts: RunFacts) -> str:
     """The resolved settings, accepted by ``train --config``; a weights file is named without its folder."""
     settings = cleaned(read_yaml(facts.run.config_file))
+    if settings.get("embeddings"):
+        settings["embeddings"] = Path(str(settings["embeddings"])).name  # as the command that makes them names their folder
     head = f"# Settings of {facts.run.id}. {RESEARCH_ONLY}.\n"
     return head + str(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
@@ -71,7 +74,18 @@ def hash_table(studies: Sequence[RunFacts]) -> pd.DataFrame:
 
 def commands(studies: Sequence[RunFacts]) -> list[str]:
     """The commands that make the splits and train the runs again, in their order."""
-    return [*dict.fromkeys(line for facts in studies for line in split_commands(facts)), *_train_commands(studies)]
+    before = (line for facts in studies for line in (*split_commands(facts), *_embed_command(facts)))
+    return [*dict.fromkeys(before), *_train_commands(studies)]
+
+
+def _embed_command(facts: RunFacts) -> list[str]:
+    """The command that makes the features again which the run joins to its own; none where it joins none."""
+    record = read_mapping(facts.run, facts.run.embeddings_file)
+    if not facts.config.embeddings or not record:
+        return []
+    size = ",".join(map(str, record.get("image_size", ())))
+    words = ["embed", record.get("dataset"), "--arch", record.get("arch"), "--weights", cleaned(record.get("weights"))]
+    return [_line([*words, "--image-size", size, "--out", Path(facts.config.embeddings).name])]
 
 
 def split_commands(facts: RunFacts) -> list[str]:

@@ -82,6 +82,15 @@ class RunFacts:
         return read_mapping(self.run, self.run.environment_file)
 
     @cached_property
+    def first_weights(self) -> str:
+        """What the model started from, and which frozen network's features it joins to its own."""
+        record = read_mapping(self.run, self.run.embeddings_file)
+        start = str(self.config.init_from or self.config.weights)
+        if not self.config.embeddings:
+            return start
+        return f"{start}; joined with {record.get('features', '?')} features of a frozen {record.get('arch', 'network')}"
+
+    @cached_property
     def split(self) -> dict[str, Any]:
         return self.run.split_info()
 

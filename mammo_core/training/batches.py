@@ -30,12 +30,19 @@ class FilmSet(Dataset[npt.NDArray[np.uint8]]):
     image_ids: Sequence[str]
     labels: npt.NDArray[np.int64]
     load: Callable[[str], npt.NDArray[np.uint8]]
+    embeddings: npt.NDArray[np.float32] | None = None
+    """``(n, F)``, rows as ``image_ids``: features of another network, for models that join them to the film's."""
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
         return self.load(self.image_ids[index])
+
+    def chosen(self, places: npt.NDArray[np.int64]) -> FilmSet:
+        """The films at ``places``, in that order."""
+        embeddings = None if self.embeddings is None else self.embeddings[places]
+        return FilmSet([self.image_ids[place] for place in places], self.labels[places], self.load, embeddings)
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ class Batch:
 
     ``films`` uint8 (B, 1, H, W), ``labels`` int64 (B,); ``indices`` and ``repeats`` int64 (B,): places in the film set, and how
     often each film came before in this pass; ``counted`` float32 (B,) is 0 for films that only fill the batch. ``whole_labels``
-    int64 are those of the whole batch, over all processes, without such films.
+    int64 are those of the whole batch, over all processes, without such films. ``embeddings`` float32 (B, F), where the film set
+    has them.
     """
 
     films: torch.Tensor
@@ -53,6 +61,7 @@ class Batch:
     repeats: npt.NDArray[np.int64]
     counted: torch.Tensor
     whole_labels: torch.Tensor
+    embeddings: torch.Tensor | None = None
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
@@ -96,6 +105,16 @@ def batch_slices(n: int, batch_size: int) -> list[slice]:
     if len(starts) > 1 and n - starts[-1] == 1:
         starts.pop()
     return [slice(start, end) for start, end in zip(starts, [*starts[1:], n], strict=True)]
+
+
+def cut(count: int, size: int) -> Iterator[slice]:
+    """Slices of nearly equal length, at most ``size``: a small remainder would spoil the statistics of batch normalisation."""
+    pieces = -(-count // size)
+    start = 0
+    for piece in range(pieces):
+        end = start + count // pieces + (piece < count % pieces)
+        yield slice(start, end)
+        start = end
 
 
 @dataclass(frozen=True)
@@ -180,18 +199,22 @@ class BatchLoader:
         """One pass over the films, in ``order`` or as they stand; a process without a film of a batch gets an empty one."""
         order = np.arange(len(self.films)) if order is None else order
         self._shares = self._cut(order, self._batch_size, self._ranks)
-        labels = self.films.labels
         films = iter(self._loader)
         for share in self._shares:
             stacked = next(films) if len(share.indices) else _stack([self.films[int(share.whole[0])]])[:0]
-            yield Batch(
-                stacked,
-                torch.from_numpy(labels[share.indices]),
-                share.indices,
-                share.repeats,
-                share.counted,
-                torch.from_numpy(labels[share.whole]),
-            )
+            yield self._batch(stacked, share)
+
+    def _batch(self, films: torch.Tensor, share: Share) -> Batch:
+        labels, embeddings = self.films.labels, self.films.embeddings
+        return Batch(
+            films,
+            torch.from_numpy(labels[share.indices]),
+            share.indices,
+            share.repeats,
+            share.counted,
+            torch.from_numpy(labels[share.whole]),
+            None if embeddings is None else torch.from_numpy(embeddings[share.indices]),
+        )
 
     @property
     def current_order(self) -> list[list[int]]:

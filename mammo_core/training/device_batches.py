@@ -58,11 +58,9 @@ class DeviceLoader(BatchLoader):
             self._resident = everything.to(self._device)
 
     def _from_device(self, resident: torch.Tensor, order: npt.NDArray[np.int64]) -> Iterator[Batch]:
-        labels = torch.from_numpy(self.films.labels)
         for share in full_shares(order, self._batch_size, self._ranks):
-            places = torch.from_numpy(share.indices)
-            films = resident.index_select(0, send(places, self._device))
-            yield Batch(films, labels[places], share.indices, share.repeats, share.counted, labels[torch.from_numpy(share.whole)])
+            films = resident.index_select(0, send(torch.from_numpy(share.indices), self._device))
+            yield self._batch(films, share)
 
     def _fetched(self, order: npt.NDArray[np.int64] | None) -> Iterator[Batch]:
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)

@@ -26,7 +26,7 @@ from mammo_core.errors import NonFiniteLoss, OutOfMemory
 from mammo_core.runs.schema import EpochRecord, StopReason
 from mammo_core.training.augment import draw, draw_mixing
 from mammo_core.training.batches import Batch, BatchLoader, FilmSet, balanced_order, epoch_order, largest_share
-from mammo_core.training.inference import Inference, infer
+from mammo_core.training.inference import EVAL_BATCH_FACTOR, Inference, infer
 from mammo_core.training.losses import TrainingLoss
 from mammo_core.training.models import Normalisation
 from mammo_core.training.optim import build_optimizer, class_weights, learning_rate, place_rates, set_learning_rate
@@ -36,8 +36,6 @@ from mammo_core.training.steps import StepInput, Stepper, StepPlan, send
 log = logging.getLogger("mammo_core.run")
 
 DROPOUT_STREAM = 3
-EVAL_BATCH_FACTOR = 2
-"""Evaluation keeps no gradients, so its batches may be larger."""
 LOOK_EVERY = 25
 """Steps between two looks at the loss on a device that runs ahead of us: each look waits for it."""
 
@@ -301,7 +299,8 @@ class Engine:
         scalars = send(torch.tensor([1 / self._stepper.loss_of.total(batch.whole_labels), share]), device)
         draws = send(draw(batch.indices, batch.repeats, config.seed, epoch), device)
         films, labels, counted = (send(tensor, device) for tensor in (batch.films, batch.labels, batch.counted))
-        return StepInput(films, labels, counted, draws, scalars[0], scalars[1])
+        embeddings = None if batch.embeddings is None else send(batch.embeddings, device)
+        return StepInput(films, labels, counted, draws, scalars[0], scalars[1], embeddings)
 
     def _look(self, books: _Books, span: tuple[int, int], epoch: int, order: npt.NDArray[np.int64]) -> None:
         """Raise :class:`NonFiniteLoss` if a step of ``span`` (after its first, up to its second) had no finite loss."""
@@ -320,7 +319,7 @@ class Engine:
 
     def infer(self, loader: BatchLoader) -> Inference:
         """Probabilities, pooled features and unweighted loss on the films of ``loader``, in eval mode."""
-        return infer(self.judged, loader, self.normalisation, self.device, self._stepper.plan.precision, self.ranks)
+        return infer(self.judged, loader, self.normalisation, self.device, self._stepper.plan, self.ranks)
 
 
 class _Books:
@@ -350,4 +349,4 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 def _fixed_subset(films: FilmSet, size: int, seed: int) -> FilmSet:
     """At most ``size`` films of the training split, the same ones in every epoch."""
     chosen = np.sort(np.random.default_rng([seed, 0, DROPOUT_STREAM]).permutation(len(films))[:size])
-    return FilmSet([films.image_ids[index] for index in chosen], films.labels[chosen], films.load)
+    return films.chosen(chosen)

@@ -9,9 +9,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from mammo_core.training.batches import BatchLoader
+from mammo_core.training.batches import BatchLoader, cut
 from mammo_core.training.models import Normalisation, features_and_logits, normalise, to_float
 from mammo_core.training.ranks import ALONE, Ranks
+from mammo_core.training.steps import StepPlan
+
+EVAL_BATCH_FACTOR = 2
+"""Evaluation keeps no gradients, so its batches may be larger."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,15 @@ def infer(
     loader: BatchLoader,
     normalisation: Normalisation,
     device: torch.device,
-    precision: str = "float32",
+    plan: StepPlan | None = None,
     ranks: Ranks = ALONE,
 ) -> Inference:
     """Run ``model`` in eval mode over ``loader``'s films, without gradients; the answers stand in the films' order.
 
     Parameters
     ----------
-    precision : ``float32`` or ``bfloat16``, of the model's pass; logits are float32 and probabilities float64 in both
+    plan : precision of the model's pass, and how many films training sends through it at once; float32 and whole batches where
+        left out. Logits are float32 and probabilities float64 whatever the plan.
     """
     model.eval()
     probabilities, features, losses, places = [], [], [], []
@@ -43,13 +48,18 @@ def infer(
         for batch in loader.batches():
             if not len(batch.indices):
                 continue
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                pooled, logits = features_and_logits(model, normalise(to_float(batch.films, device), normalisation))
+            answers = []
+            for part in cut(len(batch.films), EVAL_BATCH_FACTOR * plan.micro_batch if plan else len(batch.films)):
+                with torch.autocast(device.type, torch.bfloat16, enabled=plan is not None and plan.precision == "bfloat16"):
+                    films = normalise(to_float(batch.films[part], device), normalisation)
+                    embeddings = None if batch.embeddings is None else batch.embeddings[part].to(device)
+                    answers.append([answer.float().cpu() for answer in features_and_logits(model, films, embeddings)])
             count = int(batch.counted.sum())  # films that only fill the batch stand at its end
-            logits = logits[:count].float().cpu().double()  # MPS has no float64
+            pooled, logits = (torch.cat(kind)[:count] for kind in zip(*answers, strict=True))
+            logits = logits.double()
             losses.append(nn.functional.cross_entropy(logits, batch.labels[:count], reduction="none").numpy())
             probabilities.append(logits.softmax(1).numpy())
-            features.append(pooled[:count].float().cpu().numpy())
+            features.append(pooled.numpy())
             places.append(batch.indices[:count])
     parts = ranks.gather((places, probabilities, features, losses))
     in_order = np.argsort(np.concatenate([place for part in parts for place in part[0]]), kind="stable")

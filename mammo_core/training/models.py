@@ -14,6 +14,7 @@ from torch import nn
 
 from mammo_core.config import TrainConfig
 from mammo_core.errors import ConfigError
+from mammo_core.training.fusion import Embedder, EmbedderSpec, FusedClassifier, backbone_of, pooled_features
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def build_model(arch: str, n_classes: int, dropout: float = 0.0) -> nn.Module:
 
 def normalisation_of(model: nn.Module) -> Normalisation:
     """The mean and SD with which timm's weights of this architecture were trained."""
-    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    config = resolve_model_data_config(backbone_of(model))  # type: ignore[no-untyped-call]
     return Normalisation(tuple(config["mean"]), tuple(config["std"]))
 
 
@@ -95,14 +96,32 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def new_model(config: TrainConfig) -> nn.Module:
-    """The model of ``config`` with its head seeded by ``config.seed``."""
+def new_model(config: TrainConfig, width: int = 0) -> nn.Module:
+    """The model of ``config`` with its new layers seeded by ``config.seed``.
+
+    Parameters
+    ----------
+    width : features of an embedding that join the film's; 0 for a plain classifier
+    """
     torch.manual_seed(config.seed)
-    return build_model(config.arch, len(config.class_names), config.dropout)
+    if not width:
+        return build_model(config.arch, len(config.class_names), config.dropout)
+    return FusedClassifier(build_model(config.arch, 0, config.dropout), width, len(config.class_names), config.dropout)
 
 
-def features_and_logits(model: nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def complete_model(config: TrainConfig, normalisation: Normalisation, embedder: EmbedderSpec | None) -> nn.Module:
+    """A model that needs nothing but films, with random weights: one with embeddings has the network that makes them."""
+    model = new_model(config, embedder.width if embedder else 0)
+    if embedder is not None and isinstance(model, FusedClassifier):
+        model.embedder = Embedder(build_model(embedder.arch, 0), embedder, normalisation.mean, normalisation.std)
+    return model
+
+
+def features_and_logits(
+    model: nn.Module, batch: torch.Tensor, embeddings: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Pooled features ``(B, F)`` and logits ``(B, K)`` of one forward pass."""
-    maps = model.forward_features(batch)  # type: ignore[operator]
-    features = model.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+    if isinstance(model, FusedClassifier):
+        return model.features_and_logits(batch, embeddings)
+    features = pooled_features(model, batch)
     return features, model.get_classifier()(features)  # type: ignore[operator]

@@ -11,6 +11,7 @@ from torch import nn
 
 from mammo_core.config import TrainConfig
 from mammo_core.errors import ConfigError
+from mammo_core.training.fusion import new_layers
 
 
 def learning_rate(epochs_done: float, config: TrainConfig) -> float:
@@ -53,7 +54,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
 def _parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Groups by weight decay and, where the backbone learns more slowly, by its share ``rate`` of the head's learning rate."""
     slower = config.backbone_lr_factor != 1
-    head = {id(parameter) for parameter in model.get_classifier().parameters()} if slower else set()  # type: ignore[operator]
+    head = {id(parameter) for parameter in new_layers(model).parameters()} if slower else set()
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         rate = config.backbone_lr_factor if slower and id(parameter) not in head else 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from typing import Any, Literal
 
 import psutil
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from mammo_core.config import TrainConfig
+from mammo_core.training.fusion import embedding_width
 from mammo_core.training.steps import StepPlan
 
 log = logging.getLogger("mammo_core.run")
@@ -47,6 +49,13 @@ def plan_steps(config: TrainConfig, model: nn.Module, device: torch.device, film
     if micro_batch < share:
         log.info("A batch of %d films goes through the model in %d parts of at most %d.", share, parts, micro_batch)
     return StepPlan(precision, micro_batch, _graphs(config, device, films), threads)
+
+
+def only_deterministic() -> None:
+    """Let torch use nothing but algorithms that give the same result each time, for the rest of this process; what has none
+    raises. To be called before the first product on a CUDA device."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
 
 
 def _precision(config: TrainConfig, device: torch.device) -> Literal["float32", "bfloat16"]:
@@ -91,10 +100,12 @@ def bytes_kept(model: nn.Module, image_size: tuple[int, int]) -> int:
     def same(tensor: Any) -> Any:
         return tensor
 
-    films = torch.zeros(2, 3, *image_size).contiguous(memory_format=torch.channels_last)
+    given = [torch.zeros(2, 3, *image_size).contiguous(memory_format=torch.channels_last)]
+    if width := embedding_width(model):
+        given.append(torch.zeros(2, width))
     weights = {parameter.untyped_storage().data_ptr() for parameter in probe.parameters()}
     with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(note, same):
-        kept = probe(films)  # its graph keeps every tensor alive, so no address is used twice
+        kept = probe(*given)  # its graph keeps every tensor alive, so no address is used twice
     total = sum(size for address, size in seen.items() if address not in weights)
     del kept
     return max(1, total // 2)

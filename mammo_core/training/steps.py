@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from mammo_core.config import TrainConfig
 from mammo_core.training.augment import augment
+from mammo_core.training.batches import cut
 from mammo_core.training.losses import TrainingLoss
 from mammo_core.training.models import Normalisation
 from mammo_core.training.ranks import ALONE, Ranks
@@ -36,7 +37,7 @@ class StepInput:
 
     ``films`` uint8 (B, 1, H, W), ``labels`` int64 (B,), ``counted`` float32 (B,), 0 for films that only fill the batch, ``draws``
     float32 (B, DRAWS); scalars: ``scale``, one over the whole batch's sum of class weights, and ``share`` of each film in its
-    mixture.
+    mixture. ``embeddings`` float32 (B, F) for a model that joins them to the film's features.
     """
 
     films: torch.Tensor
@@ -45,13 +46,15 @@ class StepInput:
     draws: torch.Tensor
     scale: torch.Tensor
     share: torch.Tensor
+    embeddings: torch.Tensor | None = None
 
     def copy_from(self, other: StepInput) -> None:
         for name, value in vars(other).items():
-            getattr(self, name).copy_(value, non_blocking=True)
+            if value is not None:
+                getattr(self, name).copy_(value, non_blocking=True)
 
     def clone(self) -> StepInput:
-        return StepInput(**{name: value.clone() for name, value in vars(self).items()})
+        return replace(self, **{name: value.clone() for name, value in vars(self).items() if value is not None})
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -110,13 +113,15 @@ class Stepper:
                     parameter.grad = torch.zeros_like(parameter)
             self.ranks.add_gradients(self.model.parameters())
 
-    def _passes(self, given: StepInput, model: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        inputs = self.prepared(given)
+    def _passes(self, given: StepInput, model: Callable[..., torch.Tensor]) -> None:
         self.loss.zero_()
         self.correct.zero_()
-        for part in _parts(len(inputs), self.plan.micro_batch):
+        if not len(given.films):  # a short last batch does not reach every process
+            return
+        inputs, extra = self.prepared(given), self.extra(given)
+        for part in cut(len(inputs), self.plan.micro_batch):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.precision == "bfloat16"):
-                logits = model(inputs[part])
+                logits = model(inputs[part], *(values[part] for values in extra))
             labels, logits = given.labels[part], logits.float()
             numerators = self.loss_of.numerators(logits, labels)
             if self.config.mixup:
@@ -127,6 +132,14 @@ class Stepper:
             self.loss += loss.detach()
             self.correct += ((logits.detach().argmax(1) == labels) & (given.counted[part] > 0)).sum()
 
+    def extra(self, given: StepInput) -> tuple[torch.Tensor, ...]:
+        """What the model is given beside films; mixed as they are."""
+        if given.embeddings is None:
+            return ()
+        if not self.config.mixup:
+            return (given.embeddings,)
+        return (given.share * given.embeddings + (1 - given.share) * given.embeddings.flip(0),)
+
     def prepared(self, given: StepInput) -> torch.Tensor:
         """Model input (B, 3, H, W), channels last in memory."""
         films = given.films.float().div_(255)
@@ -135,13 +148,3 @@ class Stepper:
         if self.config.mixup:
             films = given.share * films + (1 - given.share) * films.flip(0)
         return ((films - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
-
-
-def _parts(count: int, size: int) -> Iterator[slice]:
-    """Slices of nearly equal length, at most ``size``: a small remainder would spoil the statistics of batch normalisation."""
-    pieces = -(-count // size)
-    start = 0
-    for piece in range(pieces):
-        end = start + count // pieces + (piece < count % pieces)
-        yield slice(start, end)
-        start = end

@@ -6,7 +6,8 @@ import shutil
 
 from mammo_core.errors import RunBusy
 from mammo_core.settings import Workspace
-from mammo_core.storage import folder_size, is_locked
+from mammo_core.storage import folder_size
+from mammo_core.workflows.slots import slots_of
 
 KEPT_FOLDERS = frozenset({"thumbnails"})
 """Small, and made only at import."""
@@ -20,7 +21,7 @@ def clear_cache(workspace: Workspace) -> int:
     RunBusy
         A training is at work: it would miss its films.
     """
-    if is_locked(workspace.slot_lock):
+    if slots_of(workspace).taken:
         raise RunBusy("A training is running and needs the prepared films; expected none. Clear the cache when it has ended.")
     freed = 0
     for entry in workspace.cache.iterdir() if workspace.cache.is_dir() else ():

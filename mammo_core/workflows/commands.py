@@ -15,9 +15,9 @@ from mammo_core.report.comparison_tables import number
 from mammo_core.runs.run_dir import RunDir, experiment_runs, find_run
 from mammo_core.runs.schema import MetricsFile
 from mammo_core.settings import Workspace
-from mammo_core.storage import is_locked
 from mammo_core.workflows.exit_codes import STOPPED
 from mammo_core.workflows.launch import LaunchPlan, create_run, plan_runs
+from mammo_core.workflows.slots import slots_of
 
 if TYPE_CHECKING:  # torch takes seconds to import, and most commands need none
     from mammo_core.training.ranks import Ranks
@@ -70,8 +70,9 @@ def _created(workspace: Workspace, plan: LaunchPlan, cv_folds: int | None, ranks
             raise MammoError(failed)
         return [RunDir(Path(path)) for path in made]
     try:
-        if is_locked(workspace.slot_lock):
-            raise RunBusy("Another training holds this machine's training slot. Wait for it to end, or stop it.")
+        slots = slots_of(workspace)
+        if slots.taken == slots.count:
+            raise RunBusy("Other trainings hold all training slots of this machine. Wait for one to end, or stop it.")
         runs = create_runs(workspace, plan, cv_folds)
     except MammoError as error:
         ranks.tell(([""], str(error)))

@@ -16,13 +16,13 @@ from mammo_core.data.splits import resolve_split
 from mammo_core.errors import FilmUnreadable
 from mammo_core.runs.queue import TRAINING_KINDS, list_requests
 from mammo_core.settings import Workspace
-from mammo_core.storage import is_locked
 from mammo_core.workflows.launch import PlannedRun
 from mammo_core.workflows.probe import Probe, Question
 from mammo_core.workflows.queue_view import finish_clock
+from mammo_core.workflows.slots import slots_of
 
 EVAL_BATCH_FACTOR = 2
-"""As in :mod:`mammo_core.training.engine`, which loads torch."""
+"""As in :mod:`mammo_core.training.inference`, which loads torch."""
 FINISH_SECONDS = 5.0
 """Intervals, summary and figures after the last epoch."""
 MEMORY_MARGIN = 1.18
@@ -67,7 +67,10 @@ class Estimate:
 
 def question_of(planned: Sequence[PlannedRun]) -> Question:
     """What must be measured for these runs: the setting on which all of them agree."""
-    return Question(planned[0].config, max(work.train for work in workloads(planned)))
+    embeddings = planned[0].embeddings
+    return Question(
+        planned[0].config, max(work.train for work in workloads(planned)), 0 if embeddings is None else embeddings.features
+    )
 
 
 def workloads(planned: Sequence[PlannedRun]) -> list[Workload]:
@@ -156,7 +159,7 @@ def free_memory() -> int:
 
 def training_now(workspace: Workspace) -> bool:
     """Whether a training is at work, beside which a measured time would be wrong."""
-    return is_locked(workspace.slot_lock)
+    return slots_of(workspace).taken > 0
 
 
 def trainings_ahead(workspace: Workspace) -> bool:

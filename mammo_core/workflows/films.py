@@ -11,11 +11,12 @@ import pandas as pd
 
 from mammo_core.config import TrainConfig
 from mammo_core.data.cache import FilmCache, prepare_all
+from mammo_core.data.embeddings import EmbeddingTable
 from mammo_core.data.manifest import Dataset, load_dataset
+from mammo_core.data.split_files import read_split
 from mammo_core.errors import DataError
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace, physical_cores
-from mammo_core.storage import read_text_table
 from mammo_core.training.batches import FilmSet
 
 Progress = Callable[[int, int], None]
@@ -46,6 +47,7 @@ class PreparedSplit:
     class_names: tuple[str, ...]
     left_out: Sequence[tuple[str, str]]
     synthetic: bool
+    embeddings: EmbeddingTable | None = None
 
     def rows(self, part: str) -> pd.DataFrame:
         return self.table[self.table["split"] == part]
@@ -53,7 +55,9 @@ class PreparedSplit:
     def part(self, part: str) -> FilmSet:
         rows = self.rows(part)
         labels = np.array([self.class_names.index(label) for label in rows["label"]], dtype=np.int64)
-        return FilmSet(rows["image_id"].tolist(), labels, self.load)
+        ids = rows["image_id"].tolist()
+        embeddings = None if self.embeddings is None else self.embeddings.rows(ids, self.load.keys)
+        return FilmSet(ids, labels, self.load, embeddings)
 
     def class_counts(self) -> dict[str, dict[str, int]]:
         """Films of each class in each split part."""
@@ -82,7 +86,7 @@ def prepare_split(
         A film of the split is not in the data set, or a part has no readable film left.
     """
     dataset = load_dataset(workspace, config.dataset)
-    table = read_text_table(run.split_table)
+    table = read_split(run.path).table  # one that was changed since the launch was never proven, and is refused
     rows = table[table["split"].isin(parts)].merge(dataset.manifest(), on="image_id", how="left", suffixes=("", "_manifest"))
     lost = int(rows["label"].isna().sum())
     if lost:

@@ -68,6 +68,15 @@ def _audit(workspace: Workspace, arguments: dict[str, Any], progress: JobProgres
     return {"dataset": arguments["dataset"], "warnings": sum(item["severity"] == "warning" for item in audit["findings"])}
 
 
+def _embed(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
+    from mammo_core.workflows.embed import EmbedPlan, embed_dataset
+
+    size = tuple(arguments["image_size"])
+    plan = EmbedPlan(dataset=arguments["dataset"], arch=arguments["arch"], image_size=(int(size[0]), int(size[1])))
+    folder, record = embed_dataset(workspace, plan, _counting(progress, "Films"))
+    return {"name": folder.name, "films": record.films, "features": record.features}
+
+
 def _evaluate(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
     from mammo_core.workflows.evaluation import evaluate_run
 
@@ -135,11 +144,18 @@ def _import_model(workspace: Workspace, arguments: dict[str, Any], progress: Job
     return {"name": record.name, "model_id": record.model_id}
 
 
+def _doctor(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
+    from mammo_core.workflows.doctor import thorough_checks
+
+    return {"checks": [check.to_json() for check in thorough_checks(progress)]}
+
+
 HANDLERS: dict[str, Callable[[Workspace, dict[str, Any], JobProgress], Result]] = {
     "demo": _demo_data,
     "import": _import,
     "fetch": _fetch,
     "audit": _audit,
+    "embed": _embed,
     "evaluate": _evaluate,
     "report": _report,
     "gallery": _gallery,
@@ -148,6 +164,7 @@ HANDLERS: dict[str, Callable[[Workspace, dict[str, Any], JobProgress], Result]] 
     "predict": _predict,
     "keep_model": _keep_model,
     "import_model": _import_model,
+    "doctor": _doctor,
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mammo_core.config import DEFAULT_SEEDS, TrainConfig
+from mammo_core.data.embeddings import EmbeddingRecord, check_embeddings, find_embeddings
 from mammo_core.data.manifest import Dataset, load_dataset
 from mammo_core.data.split_files import check_trainable, leaks_in
 from mammo_core.data.split_one_view import normal_view, of_one_view
@@ -23,7 +24,7 @@ from mammo_core.runs.queue import enqueue
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.runs.schema import RESUMABLE_STATES, Request, Status
 from mammo_core.settings import Workspace
-from mammo_core.storage import check_name, write_json, write_yaml
+from mammo_core.storage import check_name, write_json, write_yaml, writing
 
 MAX_RUN_COPIES = 1000
 
@@ -49,6 +50,7 @@ class PlannedRun:
     config: TrainConfig
     split: Split
     """With the proof of today where that shows a leak; for a run on one view, with the films of that view only."""
+    embeddings: EmbeddingRecord | None = None
 
 
 def plan_runs(workspace: Workspace, plan: LaunchPlan) -> list[PlannedRun]:
@@ -73,12 +75,20 @@ def plan_runs(workspace: Workspace, plan: LaunchPlan) -> list[PlannedRun]:
         if view:
             split = of_one_view(split, dataset, view)
         check_trainable(split, plan.override_reason)
+        embeddings = _embeddings_for(workspace, _config(dataset, plan, {}), split)
         experiment = check_name(plan.experiment if len(plan.splits) == 1 else f"{plan.experiment}_{name}", "experiment name")
         for fold in _folds(split):
             for seed in plan.seeds:
                 config = _config(dataset, plan, {"split": name, "experiment": experiment, "seed": seed, "fold": fold})
-                runs.append(PlannedRun(config, split))
+                runs.append(PlannedRun(config, split, embeddings))
     return runs
+
+
+def _embeddings_for(workspace: Workspace, config: TrainConfig, split: Split) -> EmbeddingRecord | None:
+    if config.embeddings is None:
+        return None
+    folder = find_embeddings(workspace, config.embeddings)
+    return check_embeddings(folder, config.dataset, config.image_size, split.table["image_id"].astype(str).tolist())
 
 
 def _config(dataset: Dataset, plan: LaunchPlan, identity: Mapping[str, Any]) -> TrainConfig:
@@ -119,7 +129,8 @@ def create_run(workspace: Workspace, planned: PlannedRun, override_reason: str |
     """
     config = planned.config
     experiment = workspace.experiment(config.experiment)
-    experiment.mkdir(parents=True, exist_ok=True)
+    with writing(experiment.name):
+        experiment.mkdir(parents=True, exist_ok=True)
     if not (experiment / "experiment.json").exists():
         record = {"name": config.experiment, "task": config.task, "dataset": config.dataset, "split": config.split}
         write_json(experiment / "experiment.json", {**record, "created_at": time.time()})
@@ -127,6 +138,8 @@ def create_run(workspace: Workspace, planned: PlannedRun, override_reason: str |
     own = resolve_split(planned.split, config.fold)
     reason = ((override_reason or "").strip() or own.record.override_reason) if leaks_in(planned.split) else None
     write_split(run.path, Split(own.table, own.record.model_copy(update={"override_reason": reason})))
+    if planned.embeddings is not None:
+        write_json(run.embeddings_file, planned.embeddings.model_dump(mode="json"))
     now = time.time()
     write_json(
         run.status_file, Status(state="queued", epochs=config.epochs, created_at=now, message="Waiting for its turn").to_json()
@@ -138,10 +151,11 @@ def create_run(workspace: Workspace, planned: PlannedRun, override_reason: str |
 def _new_folder(experiment: Path, name: str) -> RunDir:
     for copy in range(1, MAX_RUN_COPIES):
         folder = experiment / (name if copy == 1 else f"{name}_{copy}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
+        with writing(folder.name):
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
         return RunDir(folder)
     raise ConfigError(
         f"The experiment {experiment.name!r} already holds {MAX_RUN_COPIES} runs {name}; choose another experiment name."

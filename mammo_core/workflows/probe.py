@@ -7,6 +7,7 @@ lies in the workspace's cache under what it depends on, so no setting is measure
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import platform
@@ -29,7 +30,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from mammo_core.config import TrainConfig
 from mammo_core.errors import ConfigError, CorruptRunFile, MammoError, OutOfMemory
 from mammo_core.settings import Workspace, physical_cores
-from mammo_core.storage import is_locked, read_json, write_json
+from mammo_core.storage import read_json, write_json
+from mammo_core.workflows.slots import graphics_cards, slots_of
 from mammo_core.workflows.supervisor import start_child
 
 TIMEOUT_SECONDS = 180.0
@@ -96,6 +98,8 @@ class Question:
 
     config: TrainConfig
     films: int
+    width: int = 0
+    """Features of an embedding that join each film's."""
 
     @property
     def effective(self) -> TrainConfig:
@@ -107,7 +111,7 @@ class Question:
     def key(self) -> str:
         """Stands for everything on which the answer depends, 64 hexadecimal digits."""
         config = self.effective.to_dict()
-        cards = _graphics_cards()
+        cards = graphics_cards()
         parts = {
             **{name: config[name] for name in COSTLY},
             "batch_size": config["batch_size"],
@@ -115,6 +119,7 @@ class Question:
             "weighted": config["class_weights"] != "none",
             **{name: bool(config[name]) for name in ("mixup", "dropout", "label_smoothing")},
             "average": config["ema_decay"] is not None,
+            **({"embedded": self.width} if self.width else {}),
             # How long a run is decides on a graphics card whether kernels are fused.
             "length": [self.films, config["epochs"]] if cards else None,
             "machine": [platform.node(), platform.machine(), physical_cores(), cards],
@@ -124,14 +129,7 @@ class Question:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _graphics_cards() -> list[str]:
-    """The names of NVIDIA cards, found out without loading torch."""
-    found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    lines = [line for path in found for line in path.read_text(errors="replace").splitlines()]
-    cards = [line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:")]
-    return cards or (["CUDA"] if shutil.which("nvidia-smi") else [])
-
-
+@functools.cache  # a page asks several times each time it is drawn, and the answer is read from a file
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -166,9 +164,11 @@ def probe(workspace: Workspace, question: Question, timeout: float = TIMEOUT_SEC
     folder.mkdir(parents=True, exist_ok=True)
     workspace.queue.mkdir(parents=True, exist_ok=True)  # where the output of child processes goes
     _remove_leftovers(folder)
-    beside, busy = is_locked(workspace.slot_lock), _is_busy()
+    slots = slots_of(workspace)
+    beside, busy = slots.taken > 0, _is_busy()
     with tempfile.TemporaryDirectory(prefix="now_", dir=folder) as place:
-        write_json(Path(place) / "question.json", {"config": question.effective.to_dict(), "films": question.films})
+        asked = {"config": question.effective.to_dict(), "films": question.films, "width": question.width}
+        write_json(Path(place) / "question.json", asked)
         code = _run(workspace, [sys.executable, "-m", "mammo_core.workflows.probe_child", place], timeout)
         try:
             answer = read_json(Path(place) / "answer.json")
@@ -176,7 +176,7 @@ def probe(workspace: Workspace, question: Question, timeout: float = TIMEOUT_SEC
             raise MammoError(_ended(code)) from error
     if "problem" in answer:
         raise _as_error(answer)
-    beside = beside or is_locked(workspace.slot_lock)
+    beside = beside or slots.taken > 0
     measured = Probe.model_validate({**answer, "beside": beside, "busy": busy and not beside, "measured_at": time.time()})
     keep_probe(workspace, question, measured)
     return measured

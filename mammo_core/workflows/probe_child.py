@@ -25,7 +25,9 @@ from mammo_core.settings import physical_cores
 from mammo_core.storage import read_json, write_atomic, write_json
 from mammo_core.training.batches import BatchLoader, FilmSet
 from mammo_core.training.checkpoint import cpu_copy
-from mammo_core.training.engine import EVAL_BATCH_FACTOR, Engine, Stopped
+from mammo_core.training.engine import Engine, Stopped
+from mammo_core.training.fusion import embedding_width
+from mammo_core.training.inference import EVAL_BATCH_FACTOR
 from mammo_core.training.models import choose_device, new_model, normalisation_of
 from mammo_core.training.planning import COMPILE_SECONDS, COPIES, OVERHEAD, bytes_kept, plan_steps
 
@@ -45,7 +47,7 @@ def main(folder: Path) -> None:
     question = read_json(folder / "question.json")
     try:
         config = TrainConfig.from_dict(question["config"], source="the probe")
-        answer = measure(config, int(question["films"]), folder)
+        answer = measure(config, int(question["films"]), folder, int(question.get("width", 0)))
     except MammoError as error:
         answer = {"problem": str(error), "kind": type(error).__name__}
     except Exception as error:  # noqa: BLE001  the process's outermost frame: nobody above could report it
@@ -53,8 +55,9 @@ def main(folder: Path) -> None:
     write_json(folder / "answer.json", answer)
 
 
-def measure(config: TrainConfig, films: int, folder: Path) -> dict[str, Any]:
-    """Seconds and bytes of one setting; ``films`` is the number of training films, on which the plan depends.
+def measure(config: TrainConfig, films: int, folder: Path, width: int = 0) -> dict[str, Any]:
+    """Seconds and bytes of one setting; ``films`` is the number of training films, on which the plan depends, and ``width`` that
+    of the embedded features of each.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def measure(config: TrainConfig, films: int, folder: Path) -> dict[str, Any]:
     device = choose_device(config.device)
     if device.type == "cpu":
         _keep_within_free_memory()
-    model = new_model(config)
+    model = new_model(config, width)
     _check_one_film_fits(config, model, device)
     planned = plan_steps(config, model, device, films, config.batch_size, threads)
     # Fusing kernels takes longer than a probe may; a graph without it is an upper bound of the step.
@@ -81,8 +84,8 @@ def measure(config: TrainConfig, films: int, folder: Path) -> dict[str, Any]:
         config.replace(lr=1e-6, min_lr=0.0, num_workers=0, batch_size=at_once),
         model,
         normalisation_of(model),
-        _made_films(config, at_once * MAX_STEPS),
-        _made_films(config, at_once * EVAL_BATCH_FACTOR),
+        _made_films(config, at_once * MAX_STEPS, width),
+        _made_films(config, at_once * EVAL_BATCH_FACTOR, width),
         device,
         on_step=clock,
         plan=plan,
@@ -152,7 +155,9 @@ def _evaluation_seconds(engine: Engine, config: TrainConfig, at_once: int, clock
     """Of an evaluation batch that goes with ``at_once`` films a step; on slow settings worked out from a part of it."""
     whole = at_once * EVAL_BATCH_FACTOR
     films = max(1, at_once // 4) if clock.is_slow and engine.device.type != "cuda" else whole
-    loader = engine.val_loader if films == whole else BatchLoader(_made_films(config, films), whole)
+    loader = (
+        engine.val_loader if films == whole else BatchLoader(_made_films(config, films, embedding_width(engine.model)), whole)
+    )
     seconds = _timed(lambda: engine.infer(loader))
     if seconds < SETTLED_SECONDS:
         seconds = _timed(lambda: engine.infer(loader))
@@ -175,12 +180,13 @@ def _timed(work: Any) -> float:
     return time.monotonic() - started
 
 
-def _made_films(config: TrainConfig, count: int) -> FilmSet:
+def _made_films(config: TrainConfig, count: int, width: int) -> FilmSet:
     """Films of noise; every class is among them."""
     noise = np.random.default_rng(0).integers(0, 256, config.image_size, dtype=np.uint8)
     count = max(count, len(config.class_names))
     labels = np.arange(count, dtype=np.int64) % len(config.class_names)
-    return FilmSet([f"made{place}" for place in range(count)], labels, _Noise(noise))
+    embeddings = np.zeros((count, width), dtype=np.float32) if width else None
+    return FilmSet([f"made{place}" for place in range(count)], labels, _Noise(noise), embeddings)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mammo_core.runs.listing import RunCard
-from mammo_core.runs.queue import TRAINING_KINDS, list_requests
+from mammo_core.runs.queue import TRAINING_KINDS, is_paused, list_requests
 from mammo_core.runs.schema import LIVE_STATES, RESUMABLE_STATES, Request, Status
 from mammo_core.settings import Workspace
 
@@ -56,6 +56,8 @@ class QueueView:
     """In the order in which they will start."""
     ended: tuple[EndedItem, ...]
     """Newest first."""
+    paused: bool = False
+    """Whether no further training starts until a person lets it."""
 
     @property
     def is_live(self) -> bool:
@@ -67,7 +69,8 @@ class QueueView:
         requests = tuple(request.id for group in (self.starting, self.jobs, self.waiting) for request in group)
         places = tuple(str(len(group)) for group in (self.starting, self.jobs, self.waiting))
         runs = tuple(f"{card.id} {card.state}" for card in self.running)
-        return requests, places, runs, tuple(f"{item.title} {item.state}" for item in self.ended)
+        ended = tuple(f"{item.title} {item.state}" for item in self.ended)
+        return ("paused",) if self.paused else (), requests, places, runs, ended
 
 
 def queue_view(workspace: Workspace, cards: Sequence[RunCard]) -> QueueView:
@@ -91,6 +94,7 @@ def queue_view(workspace: Workspace, cards: Sequence[RunCard]) -> QueueView:
         jobs=tuple(request for request in running if request.kind not in TRAINING_KINDS),
         waiting=tuple(request for request in requests if request.state == "waiting"),
         ended=tuple(sorted(ended, key=lambda item: item.ended_at, reverse=True)),
+        paused=is_paused(workspace),
     )
 
 

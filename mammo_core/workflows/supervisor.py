@@ -1,12 +1,13 @@
 """The background thread that serves the queue: starts each job as a child process, watches it, starts the next.
 
-One supervisor works on a workspace, held by a lock on disk; it belongs to the server and not to a browser tab. Training runs in
+Trainings run one for each graphics card, or one at a time; light work runs beside them, one at a time. One supervisor works on a workspace, held by a lock on disk; it belongs to the server and not to a browser tab. Training runs in
 a child of its own because a training thread inside the server makes pages three times slower, shares the random state of the
 whole process, and dies with it. A child lives on when the server ends, and is met again by its run's lock.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from filelock import FileLock
 
@@ -25,15 +26,17 @@ from mammo_core.runs.run_dir import find_run
 from mammo_core.runs.schema import LIVE_STATES, Request
 from mammo_core.settings import HOME_VARIABLE, PROJECT_ROOT, Workspace, physical_cores
 from mammo_core.storage import is_locked, lock_of
-from mammo_core.workflows.exit_codes import BUSY
+from mammo_core.workflows.exit_codes import BUSY, DISK_FULL
+from mammo_core.workflows.housekeeping import remove_leftovers
+from mammo_core.workflows.slots import slots_of
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
+TROUBLE_SECONDS = 5.0
+"""Wait after a round that failed (a full disk): nobody needs two entries a second in the log."""
 NICENESS = 10
 """Pages go before training; see bench/pages.py for what a rerun costs while a child trains."""
-
-TRAINING_LANE, LIGHT_LANE = "training", "light"
 
 _supervisors: dict[str, Supervisor] = {}
 _registry_lock = threading.Lock()
@@ -60,12 +63,9 @@ class _Child:
     request: Request
     process: subprocess.Popen[bytes]
 
-
-@dataclass
-class _Lanes:
-    """At most one child in each lane: training has the machine's slot, light work runs beside it."""
-
-    children: dict[str, _Child] = field(default_factory=dict)
+    @property
+    def trains(self) -> bool:
+        return self.request.kind in queue.TRAINING_KINDS
 
 
 class Supervisor(threading.Thread):
@@ -76,7 +76,8 @@ class Supervisor(threading.Thread):
         self._workspace = workspace
         self._lock: FileLock = lock_of(workspace.supervisor_lock)
         self._end = threading.Event()
-        self._lanes = _Lanes()
+        self._slots = slots_of(workspace)
+        self._children: list[_Child] = []
 
     def stop(self, timeout: float = 10.0) -> None:
         """End the thread; children go on by themselves."""
@@ -93,20 +94,29 @@ class Supervisor(threading.Thread):
             try:
                 self._serve()
             finally:
-                _left_behind.extend(child.process for child in self._lanes.children.values())
-                self._lanes.children.clear()
+                _left_behind.extend(child.process for child in self._children)
+                self._children.clear()
                 self._lock.release()
 
     def _serve(self) -> None:
-        queue.clear_ended(self._workspace)
-        self._adopt_orphans()
+        begun = False
         while not self._end.is_set():
             try:
+                if not begun:
+                    self._begin()
+                    begun = True
                 self._reap()
                 self._start_next()
+                pause = POLL_SECONDS
             except (MammoError, OSError):  # a full disk or a file changed by hand: the next round tries again
                 log.exception("The queue could not be served this time")
-            self._end.wait(POLL_SECONDS)
+                pause = TROUBLE_SECONDS
+            self._end.wait(pause)
+
+    def _begin(self) -> None:
+        remove_leftovers(self._workspace)
+        queue.clear_ended(self._workspace)
+        self._adopt_orphans()
 
     def _adopt_orphans(self) -> None:
         """Judge requests that an earlier server left as running: their child may still be at work, or be gone."""
@@ -128,36 +138,46 @@ class Supervisor(threading.Thread):
             if is_locked(run.lock_file):
                 return True
             mark = str(run.path)
+        if request.pid is None:  # the server was killed between starting the child and noting its number
+            return _some_process_has(mark)
         import psutil  # only here: the first page must not wait for it
 
         try:
-            return mark in psutil.Process(request.pid or -1).cmdline()
+            return mark in psutil.Process(request.pid).cmdline()
         except (psutil.Error, ValueError):
             return False
 
     # ---- starting -----------------------------------------------------------------------------------------------------
 
     def _start_next(self) -> None:
+        """Start the first that waits where there is room: trainings have the machine's slots, one light job runs beside them."""
         requests = queue.list_requests(self._workspace)
-        for lane in (TRAINING_LANE, LIGHT_LANE):
-            mine = [request for request in requests if (request.kind in queue.TRAINING_KINDS) == (lane == TRAINING_LANE)]
-            busy = lane in self._lanes.children or self._orphan_runs(mine)
-            if not busy and not (lane == TRAINING_LANE and is_locked(self._workspace.slot_lock)):
-                waiting = next((request for request in mine if request.state == "waiting"), None)
-                if waiting is not None:
-                    self._start(waiting, lane)
+        for trains in (True, False):
+            mine = [request for request in requests if (request.kind in queue.TRAINING_KINDS) == trains]
+            at_work = sum(child.trains == trains for child in self._children) + self._orphans(mine)
+            waiting = next((request for request in mine if request.state == "waiting"), None)
+            if waiting is not None and at_work < self._room(trains):
+                self._start(waiting)
 
-    def _orphan_runs(self, requests: list[Request]) -> bool:
-        """Whether a child of an earlier server is still at work; ends the request of one that is gone."""
-        own = {child.request.id for child in self._lanes.children.values()}
+    def _room(self, trains: bool) -> int:
+        """How many may be at work now; no training starts beside those that the command line runs in every slot."""
+        if not trains:
+            return 1
+        held_up = queue.is_paused(self._workspace) or self._slots.taken == self._slots.count
+        return 0 if held_up else self._slots.count
+
+    def _orphans(self, requests: list[Request]) -> int:
+        """How many children of an earlier server are still at work; ends the requests of those that are gone."""
+        own, found = {child.request.id for child in self._children}, 0
         for request in requests:
             if request.state == "running" and request.id not in own:
                 if self._still_runs(request):
-                    return True
-                self._end_request(request, None)
-        return False
+                    found += 1
+                else:
+                    self._end_request(request, None)
+        return found
 
-    def _start(self, request: Request, lane: str) -> None:
+    def _start(self, request: Request) -> None:
         command = [sys.executable, "-m", "mammo_core", "--home", str(self._workspace.home)]
         if request.kind in queue.TRAINING_KINDS:
             try:
@@ -175,17 +195,18 @@ class Supervisor(threading.Thread):
             sentence = f"The process could not be started ({error.strerror}). Close other programs, then try again."
             queue.update(self._workspace, request.id, state="failed", message=sentence, finished_at=time.time())
             return
-        self._lanes.children[lane] = _Child(queue.update(self._workspace, request.id, pid=process.pid), process)
+        self._children.append(_Child(request, process))  # before its number is written, which a full disk may refuse
+        queue.update(self._workspace, request.id, pid=process.pid)
 
     # ---- ending -------------------------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
         _left_behind[:] = [process for process in _left_behind if process.poll() is None]
-        for lane, child in list(self._lanes.children.items()):
+        for child in list(self._children):
             code = child.process.poll()
             if code is not None:
-                del self._lanes.children[lane]
                 self._end_request(child.request, code)
+                self._children.remove(child)  # not before its end is on disk: a full one lets the next round try again
 
     def _end_request(self, request: Request, code: int | None) -> None:
         """Record how a child ended; ``code`` is ``None`` where an earlier server started it."""
@@ -212,6 +233,17 @@ class Supervisor(threading.Thread):
         if status is None or status.state in LIVE_STATES or status.state == "queued":
             return "failed", ""
         return ("failed" if status.state == "failed" else "done"), status.message
+
+
+def _some_process_has(argument: str) -> bool:
+    """Whether any process of this machine was started with this argument."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if argument in process.cmdline():
+                return True
+    return False
 
 
 def start_child(command: list[str], workspace: Workspace) -> subprocess.Popen[bytes]:
@@ -246,6 +278,8 @@ def describe_exit(code: int | None) -> str:
         return "The program that worked on this ended while the app was closed. Resume it, or start it again."
     if code == -signal.SIGKILL:
         return "The process was killed (signal 9), most often because memory ran out. Lower the batch or image size, then resume."
+    if code == DISK_FULL:
+        return "The disk is full, or the workspace cannot be written. What was kept before is unharmed: make room, then resume."
     if code < 0:
         return f"The process died of signal {-code}. Resume it; if that happens again, the log in the queue folder says more."
     return f"The process ended with exit code {code}. The log in the queue folder says more; resume it or start it again."

@@ -28,6 +28,8 @@ def live_run(run_id: str) -> None:
 def _draw(card: RunCard) -> None:
     status = card.status or Status(state="running")
     st.markdown(f"{STATE_WORDS[card.state]} · **{plain(card.id)}**")
+    if status.alarm:
+        st.warning(plain(status.alarm), icon=":material/warning:")
     words, chart = st.columns([3, 2])
     with words:
         st.progress(run_progress(status), text=f"Epoch {min(status.epoch + 1, max(1, status.epochs))} of {status.epochs}")

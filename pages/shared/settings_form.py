@@ -79,6 +79,7 @@ GROUPS: dict[str, tuple[Field, ...]] = {
             ("imagenet", "none"),
         ),
         Field("init_from", "Continue from run", "Starts from the best weights of an earlier run of the same kind.", "choice"),
+        Field("embeddings", "Embeddings", "Features of a frozen network that join what the backbone sees; made below.", "choice"),
         Field("dropout", "Dropout", "Share of features left out at random; more of it against overfitting."),
     ),
     "Image": (
@@ -163,8 +164,13 @@ DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainConfi
 A_ROW = 3
 
 
-def settings_form(preset: Preset, runs: Sequence[str]) -> tuple[dict[str, Any], str]:
-    """Draw the settings; returns those of the preset with the changes, and the problem (empty where there is none)."""
+def settings_form(preset: Preset, found: Mapping[str, Sequence[str]]) -> tuple[dict[str, Any], str]:
+    """Draw the settings; returns those of the preset with the changes, and the problem (empty where there is none).
+
+    Parameters
+    ----------
+    found : what the workspace offers for a setting, by its key
+    """
     version = st.session_state.setdefault("train_reset", 0)
     before = {**DEFAULTS, **preset.settings}
     chosen: dict[str, Any] = {}
@@ -174,7 +180,7 @@ def settings_form(preset: Preset, runs: Sequence[str]) -> tuple[dict[str, Any], 
             for column, field in zip(_columns(len(GROUPS[group])), GROUPS[group], strict=True):
                 with column:
                     key = f"train_{version}_{preset.name}_{field.key}"
-                    value = _ask(field, before[field.key], key, runs)
+                    value = _ask(field, before[field.key], key, found.get(field.key, field.options))
                     if not _same(value, before[field.key]):
                         chosen[field.key] = value
                     places[field.key] = st.container()
@@ -213,12 +219,12 @@ def _problem(settings: Mapping[str, Any]) -> str:
 # ---- one setting ------------------------------------------------------------------------------------------------------
 
 
-def _ask(field: Field, value: Any, key: str, runs: Sequence[str]) -> Any:
+def _ask(field: Field, value: Any, key: str, offered: Sequence[str]) -> Any:
     if field.kind in ("whole", "never"):
         number = st.number_input(field.label, value=int(value or 0), step=1, key=key, help=field.reason)
         return None if field.kind == "never" and number == 0 else number
     if field.kind == "choice" or field.kind == "weights":
-        return _ask_choice(field, value, key, runs)
+        return _ask_choice(field, value, key, offered)
     if field.kind == "switch":
         return st.checkbox(field.label, bool(value), key=key, help=field.reason)
     text = st.text_input(field.label, _text(value), key=key, help=field.reason).strip()
@@ -227,8 +233,8 @@ def _ask(field: Field, value: Any, key: str, runs: Sequence[str]) -> Any:
     return _size(text) if field.kind == "size" else _number(text)
 
 
-def _ask_choice(field: Field, value: Any, key: str, runs: Sequence[str]) -> Any:
-    options = [*runs] if field.key == "init_from" else [*field.options]
+def _ask_choice(field: Field, value: Any, key: str, offered: Sequence[str]) -> Any:
+    options = [*offered]
     if DEFAULTS[field.key] is None:
         options.insert(0, field.nothing)
     shown = field.nothing if value is None else _text(value)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from streamlit.testing.v1 import AppTest
 
 from make_runs import write_run
-from mammo_core.runs.queue import enqueue, list_requests, update
+from mammo_core.runs.queue import enqueue, is_paused, list_requests, pause, update
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
 from mammo_core.storage import lock_of
@@ -126,3 +126,20 @@ def test_no_runs_no_table(open_page: OpenPage, read: Read) -> None:
     app = open_page("queue", {"queue_view": "Runs"})
     assert not app.exception
     assert "There are no runs yet" in read(app)
+
+
+def test_the_queue_is_paused_and_goes_on(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    enqueue(workspace, "train", {"run": "exp/seed_1"}, "Train exp/seed_1")
+    app = open_page("queue")
+    app.button(key="queue_pause").click().run()
+    assert not app.exception
+    assert is_paused(workspace)
+    assert "No further training starts" in read(app)
+    app.button(key="queue_go_on").click().run()
+    assert not is_paused(workspace)
+    assert "No further training starts" not in read(app)
+
+
+def test_a_pause_with_nothing_in_the_queue_is_still_told(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    pause(workspace)
+    assert "No further training starts" in read(open_page("queue"))
