@@ -1,11 +1,13 @@
-"""MammoTrace: page config, navigation and the background supervisor; nothing else."""
+"""MammoTrace: page config, the gate of a lab server, navigation and the background supervisor; nothing else."""
 
 import streamlit as st
 
 from mammo_core.workflows.supervisor import ensure_supervisor
 from pages.shared.frame import current_workspace, page_icon, sidebar_foot
+from pages.shared.gate import admit
 
 st.set_page_config(page_title="MammoTrace", page_icon=page_icon(), layout="wide")
+admit()
 
 navigation = st.navigation(
     {

@@ -100,18 +100,24 @@ print(len(cards), middle - start, time.perf_counter() - middle)
 """
 
 
-def bench_listing(folder: Path, count: int) -> None:
+def listing_seconds(folder: Path, count: int, times: int = 3) -> tuple[float, float]:
+    """How long ``count`` runs take to be listed in a new process, and there once more; medians."""
     workspace = make_runs(folder / "many", count)
     found = []
-    for _ in range(3):
+    for _ in range(times):
         out = subprocess.run(
             [sys.executable, "-c", COLD, str(workspace.home)], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout.split()
         assert int(out[0]) == count
         found.append((float(out[1]), float(out[2])))
-    plain = seconds(lambda: plain_listing(workspace), times=1)
-    say(f"{count} runs listed, cold (new process)", statistics.median(f[0] for f in found), 1.0, plain, "every file parsed")
-    say(f"{count} runs listed, warm", statistics.median(f[1] for f in found), 0.1)
+    return statistics.median(cold for cold, _ in found), statistics.median(warm for _, warm in found)
+
+
+def bench_listing(folder: Path, count: int) -> None:
+    cold, warm = listing_seconds(folder, count)
+    plain = seconds(lambda: plain_listing(Workspace(folder / "many")), times=1)
+    say(f"{count} runs listed, cold (new process)", cold, 1.0, plain, "every file parsed")
+    say(f"{count} runs listed, warm", warm, 0.1)
 
 
 # ---- one long history ---------------------------------------------------------------------------------------------------------

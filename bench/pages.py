@@ -128,9 +128,38 @@ def rerun_milliseconds(page: Page, reruns: int) -> list[float]:
     return found
 
 
+def idle_and_training(workspace: Workspace, page: Page, reruns: int) -> tuple[list[float], list[float]]:
+    """Reruns of a page in milliseconds while nothing runs, and while EfficientNet-B0 trains in a child of the same server."""
+    with server(workspace) as url:
+        open_when_ready(page, f"{url}/queue", "Queue")
+        page.wait_for_timeout(3000)
+        rerun_milliseconds(page, 4)
+        idle = rerun_milliseconds(page, reruns)
+        told("rerun of Queue with 20 runs, idle", idle, "ms")
+        make_demo_data(workspace, images=160, progress=ProgressBar("films"))
+        settings = {"arch": "efficientnet_b0", "weights": "none", "image_size": 224, "batch_size": 16, "epochs": 200}
+        (run,) = launch(workspace, LaunchPlan(dataset="demo", splits=["demo"], experiment="load", settings=settings, seeds=[1]))
+        wait_until(lambda: (status := run.status()) is not None and status.step > 0)
+        busy = rerun_milliseconds(page, reruns)
+        told("the same while a child process trains", busy, "ms")
+        run.ask_to_stop()
+        wait_until(lambda: run.state() == "stopped")
+    return idle, busy
+
+
+def make_runs(workspace: Workspace) -> None:
+    """Twenty runs, as the pages are timed with."""
+    for number in range(5):
+        write_experiment(workspace.experiments / f"exp_{number}", seeds=(1, 2, 3, 4), epochs=20)
+
+
+def share(values: list[float], part: float) -> float:
+    """The value that ``part`` of the values do not exceed."""
+    return sorted(values)[round(part * (len(values) - 1))]
+
+
 def told(name: str, values: list[float], unit: str) -> None:
-    ordered = sorted(values)
-    p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
+    p95 = share(values, 0.95)
     print(f"{name:44s} p50 {statistics.median(values):7.1f} {unit}   p95 {p95:7.1f} {unit}   n {len(values)}", flush=True)
 
 
@@ -152,25 +181,9 @@ def main() -> None:
         workspace = open_workspace(temporary)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        for number in range(5):
-            write_experiment(workspace.experiments / f"exp_{number}", seeds=(1, 2, 3, 4), epochs=20)
+        make_runs(workspace)
         told("start to first heading", start_seconds(workspace, page, chosen.starts), "s")
-        with server(workspace) as url:
-            open_when_ready(page, f"{url}/queue", "Queue")
-            page.wait_for_timeout(3000)
-            rerun_milliseconds(page, 4)
-            idle = rerun_milliseconds(page, reruns)
-            told("rerun of Queue with 20 runs, idle", idle, "ms")
-            make_demo_data(workspace, images=160, progress=ProgressBar("films"))
-            settings = {"arch": "efficientnet_b0", "weights": "none", "image_size": 224, "batch_size": 16, "epochs": 200}
-            (run,) = launch(
-                workspace, LaunchPlan(dataset="demo", splits=["demo"], experiment="load", settings=settings, seeds=[1])
-            )
-            wait_until(lambda: (status := run.status()) is not None and status.step > 0)
-            busy = rerun_milliseconds(page, reruns)
-            told("the same while a child process trains", busy, "ms")
-            run.ask_to_stop()
-            wait_until(lambda: run.state() == "stopped")
+        idle, busy = idle_and_training(workspace, page, reruns)
         with server(workspace, with_thread=True) as url:
             open_when_ready(page, f"{url}/queue", "Queue")
             page.wait_for_timeout(10_000)
@@ -178,10 +191,7 @@ def main() -> None:
             threaded = rerun_milliseconds(page, reruns)
             told("the same with training in a server thread", threaded, "ms")
         browser.close()
-    ratio = [
-        sorted(values)[round(0.95 * (len(values) - 1))] / sorted(idle)[round(0.95 * (len(idle) - 1))]
-        for values in (busy, threaded)
-    ]
+    ratio = [share(values, 0.95) / share(idle, 0.95) for values in (busy, threaded)]
     print(f"p95 against idle: child process {ratio[0]:.2f} x (goal at most 1.5), server thread {ratio[1]:.2f} x")
 
 

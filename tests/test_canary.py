@@ -12,9 +12,9 @@ import io
 import logging
 import re
 import sys
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,108 +23,25 @@ import pandas as pd
 import pytest
 from PIL import Image, PngImagePlugin
 
-from make_films import drawn_film, write_dicom
 from mammo_core.cli import main
-from mammo_core.data.manifest import KEY_FILE, PATHS_FILE, load_dataset
+from mammo_core.data.manifest import load_dataset
+from mammo_core.runs import queue
 from mammo_core.settings import HOME_VARIABLE, Workspace, open_workspace
+from mammo_core.workflows.jobs import run_job
 from mammo_core.workflows.prediction_batches import predict_batch
+from reliability.canaries import CANARIES, found_below, found_in, write_source
 
-CANARIES = (
-    "zanzibara", "quintiliane", "patnr-77031", "19470923", "1947-09-23", "20170823", "2017-08-23", "wolkenklinik", "acc-660142",
-    "3680043.9.7777", "dr.nachtigall", "mtra-uhlenbusch", "rosenweg 12a", "0049-30-555", "canaryremark", "stationkakadu",
-)  # fmt: skip
-"""In lower case; long enough that no compressed picture holds one by chance."""
-NEVER_EXPORTED = (PATHS_FILE, KEY_FILE, "files.csv")
-"""What leads back to files and people, and says so: it stays on this machine."""
-UID = "1.2.826.0.1.3680043.9.7777"
-HEADER = {
-    "PatientName": "Zanzibara^Quintiliane",
-    "PatientBirthDate": "19470923",
-    "OtherPatientIDs": "PATNR-77031",
-    "PatientAddress": "Rosenweg 12a",
-    "PatientTelephoneNumbers": "0049-30-555",
-    "PatientComments": "Zanzibara canaryremark",
-    "StudyDate": "20170823",
-    "SeriesDate": "20170823",
-    "ContentDate": "20170823",
-    "AcquisitionDateTime": "20170823101112",
-    "InstitutionName": "Wolkenklinik",
-    "InstitutionAddress": "Wolkenklinik, Rosenweg 12a",
-    "ReferringPhysicianName": "Dr.Nachtigall",
-    "OperatorsName": "MTRA-Uhlenbusch",
-    "StationName": "STATIONKAKADU",
-    "AccessionNumber": "ACC-660142",
-    "StudyID": "ACC-660142",
-    "StudyDescription": "Zanzibara",
-    "SeriesDescription": "Quintiliane",
-    "ImageComments": "canaryremark",
-    "PresentationIntentType": "FOR PRESENTATION",
-    "Manufacturer": "ACME",
-}
 SETTINGS = (
     "arch=test_efficientnet", "weights=none", "image_size=48", "epochs=1", "warmup_epochs=0", "batch_size=8", "threads=1",
 )  # fmt: skip
 
 
-# ---- the search ---------------------------------------------------------------------------------------------------------------
-
-
-def layers(content: bytes) -> Iterator[bytes]:
-    """The bytes, and whatever they hold packed: members of archives, compressed text of pictures, streams of documents."""
-    yield content
-    if content[:4] == b"PK\x03\x04":
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            yield "\n".join(archive.namelist()).encode()
-            for name in archive.namelist():
-                yield from layers(archive.read(name))
-    elif content[:2] == b"\x1f\x8b":
-        yield from layers(gzip.decompress(content))
-    elif content[:4] == b"\x89PNG":
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.load()
-            yield repr(getattr(picture, "text", {})).encode()
-    elif content[:5] == b"%PDF-":
-        for stream in re.findall(rb"stream\r?\n(.*?)endstream", content, re.DOTALL):
-            for way in (stream, _ascii85(stream)):
-                try:
-                    yield zlib.decompressobj().decompress(way)
-                except zlib.error:
-                    continue
-
-
-def _ascii85(stream: bytes) -> bytes:
-    """A stream that was made printable after it was packed, as ReportLab does; empty where it was not."""
-    try:
-        return base64.a85decode(stream.strip().removesuffix(b"~>"))
-    except ValueError:
-        return b""
-
-
-def found_in(content: bytes) -> list[str]:
-    """Canaries in these bytes, in one or two bytes a letter, in any case and spelling."""
-    found = set()
-    for layer in layers(content):
-        plain = layer.lower()
-        texts = (plain, plain.replace(b"\0", b""))
-        found |= {canary for canary in CANARIES if any(canary.encode() in text for text in texts)}
-    return sorted(found)
-
-
-def found_below(folder: Path, without: tuple[bytes, ...] = ()) -> dict[str, list[str]]:
-    """File -> the canaries in its name or content; ``without`` is taken out of the content first."""
-    found = {}
-    for path in folder.rglob("*"):
-        relative = path.relative_to(folder).as_posix()
-        content = path.read_bytes() if path.is_file() and path.name not in NEVER_EXPORTED else b""
-        for known in without:
-            content = content.replace(known, b"")
-        if canaries := [*found_in(relative.encode()), *found_in(content)]:
-            found[relative] = canaries
-    return found
-
-
 @pytest.mark.parametrize(
-    "how", ["plain", "two bytes", "zip", "npz", "zip in zip", "gzip", "png text", "pdf stream", "pdf ascii85", "name"]
+    "how",
+    [
+        *("plain", "two bytes", "zip", "npz", "zip in zip", "gzip", "png text"),
+        *("pdf stream", "pdf ascii85", "pdf hex", "picture in a text", "name"),
+    ],
 )
 def test_the_search_finds_a_canary_wherever_it_is_hidden(tmp_path, how):
     secret = b"patient Zanzibara"
@@ -141,6 +58,10 @@ def test_the_search_finds_a_canary_wherever_it_is_hidden(tmp_path, how):
         text = PngImagePlugin.PngInfo()
         text.add_text("Comment", secret.decode(), zip=True)
         Image.new("L", (4, 4)).save(packed, "PNG", pnginfo=text)
+    elif how == "pdf hex":
+        packed.write(b"%PDF-1.4\n/Author <FEFF" + secret.decode().encode("utf-16-be").hex().encode() + b">")
+    elif how == "picture in a text":
+        packed.write(b"<image href='data:image/png;base64," + base64.b64encode(b"..." + secret) + b"'/>")
     elif how.startswith("pdf"):
         stream = zlib.compress(secret)
         stream = base64.a85encode(stream) + b"~>" if how == "pdf ascii85" else stream
@@ -163,40 +84,24 @@ class Journey:
     workspace: Workspace
     source: Path
     out: Path
+    scratch: Path
+    """Where temporary files went."""
     said: dict[str, str]
     """Command -> everything on stdout and stderr."""
-
-
-def write_source(root: Path) -> None:
-    """24 films of 12 women, and a film that is damaged, under names that tell everything."""
-    rows = []
-    for number in range(24):
-        folder = root / f"Zanzibara_{number // 2}_1947-09-23"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"Quintiliane_{number}_20170823.dcm"
-        uids = {f"{name}InstanceUID": f"{UID}.{number}" for name in ("SOP", "Study", "Series")}
-        stored = (drawn_film((160, 128), reach=0.35 + 0.02 * (number % 9), seed=number) * 4095).astype(np.uint16)
-        write_dicom(
-            path, stored, **HEADER, **uids, FrameOfReferenceUID=UID, PatientID=f"PATNR-77031-{number // 2}", WindowCenter=2048,
-            WindowWidth=4096, ImageLaterality="L", ViewPosition=("CC", "MLO")[number % 2],
-        )  # fmt: skip
-        rows.append({"file": path.relative_to(root).as_posix(), "density": "AB"[number // 2 % 2]})
-    broken = root / "Zanzibara_0_1947-09-23" / "Quintiliane_broken_20170823.dcm"
-    broken.write_bytes((root / rows[0]["file"]).read_bytes()[:2500])
-    rows.append({"file": broken.relative_to(root).as_posix(), "density": "A"})
-    private = {"Patient Name": "Zanzibara, Quintiliane", "birth date": "1947-09-23", "remark": "canaryremark", "age": "69"}
-    pd.DataFrame([{**row, **private, "study date": "2017-08-23"} for row in rows]).to_csv(root / "Wolkenklinik.csv", index=False)
 
 
 @pytest.fixture(scope="module")
 def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
     """Everything is written before the first test looks."""
     base = tmp_path_factory.mktemp("canary")
-    source, out = base / "source", base / "out"
+    source, out, scratch = base / "Zanzibara_1947-09-23", base / "out", base / "scratch"
+    scratch.mkdir()
     write_source(source)
     workspace = open_workspace(base / "runs")
     patch = pytest.MonkeyPatch()
     patch.setenv(HOME_VARIABLE, str(workspace.home))
+    patch.setenv("TMPDIR", str(scratch))
+    patch.setattr(tempfile, "tempdir", str(scratch))
     logger = logging.getLogger("mammo_core")
     handlers, level = list(logger.handlers), logger.level
     said: dict[str, str] = {}
@@ -210,6 +115,11 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
             main()
         said[words[0]] = streams.getvalue()
         assert (ended.value.code or 0) == exit_code, streams.getvalue()
+
+    def ask_for(kind: str, **arguments: object) -> None:
+        """As a page does it, through a request that the app's child carries out."""
+        request = queue.enqueue(workspace, kind, arguments, f"Asked for {kind}")
+        assert run_job(workspace, request.id) == 0, queue.find_request(workspace, request.id)
 
     try:
         type_in("import", str(source), "--name", "set", "--task", "density", "--patient-from", "header")
@@ -225,11 +135,16 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
         type_in("report-pack", "--run", "e/seed_1", "--assets-dir", str(out / "pack"))
         images = ",".join(lose_a_predicted_film(workspace))
         type_in("gradcam", "--run", "e/seed_1", "--out", str(out / "maps"), "--images", images, exit_code=1)
+        type_in("keep-model", "e/seed_1", "--name", "kept")
+        type_in("export-model", "kept", "--out", str(out / "kept.zip"))
+        ask_for("import", source=str(source), name="again", choices={"task": "density", "patient_from": "header"})
+        ask_for("audit", dataset="again")
+        ask_for("report", runs=["e/seed_1"], formats=["png", "svg", "pdf"])
     finally:
         logger.handlers[:] = handlers
         logger.setLevel(level)
         patch.undo()
-    return Journey(workspace, source, out, said)
+    return Journey(workspace, source, out, scratch, said)
 
 
 def damage_after_import(workspace: Workspace) -> None:
@@ -257,9 +172,20 @@ def test_the_canaries_are_in_the_source(journey):
 
 
 def test_no_file_of_the_workspace_and_no_file_name_holds_a_canary(journey):
-    assert found_below(journey.workspace.home) == {}
+    """The folder that the user named apart: see the next test."""
+    assert found_below(journey.workspace.home, without=(str(journey.source).encode(),)) == {}
     written = {path.name for path in journey.workspace.home.rglob("*")}
     assert {"manifest.csv", "film_facts.csv", "audit.md", "split.json", "run.log", "best_model.pth", "files.tsv"} <= written
+
+
+def test_the_folder_that_was_named_stands_only_where_the_films_are_looked_for(journey):
+    home = journey.workspace.home
+    named = {re.sub(r"queue/.*json", "queue/*.json", path) for path in found_below(home)}
+    assert named == {"datasets/again/dataset.json", "datasets/set/dataset.json", "queue/*.json"}
+
+
+def test_temporary_files_hold_no_canary_and_are_gone(journey):
+    assert [path.name for path in journey.scratch.rglob("*") if path.is_file()] == []
 
 
 def test_no_figure_table_or_map_that_was_asked_for_holds_a_canary(journey):
