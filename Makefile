@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 HOST_PORT ?= 8501
 
-.PHONY: app test check demo bench clean-venv
+.PHONY: app test devmode check demo bench clean-venv
 
 app: $(VENV)/.app
 	$(RUN) -m mammo_core app --port $(HOST_PORT)
@@ -15,13 +15,18 @@ demo: $(VENV)/.app
 	$(RUN) -m mammo_core demo --fast
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest -n 2 --dist loadfile --ignore tests/e2e
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p tests.longest_first --ignore tests/e2e
 	$(RUN) -m pytest tests/e2e
+
+# Python's development mode: what is not closed, not joined or not waited for is an error.
+devmode: $(VENV)/.dev
+	PYTHONDEVMODE=1 $(RUN) -m pytest -n 1 --dist loadfile --ignore tests/e2e
 
 check: $(VENV)/.dev
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	$(RUN) .ci/audit.py
 
 bench: $(VENV)/.dev
 	$(RUN) -m bench.demo
@@ -37,9 +42,9 @@ $(VENV)/.app: requirements.txt
 	$(RUN) -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt
+$(VENV)/.dev: requirements.txt requirements-dev.txt requirements-lab.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet -r requirements.txt -r requirements-dev.txt
+	$(RUN) -m pip install --quiet -r requirements.txt -r requirements-dev.txt -r requirements-lab.txt
 	touch $@ $(VENV)/.app
 
 clean-venv:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mammo_core import cli_data, cli_estimate, cli_import, cli_results
+from mammo_core import cli_data, cli_doctor, cli_embed, cli_estimate, cli_import, cli_results
 from mammo_core.cli_app import Json, app, open_home
 from mammo_core.config import DEFAULT_SEEDS
-from mammo_core.errors import ConfigError, DiskFull, MammoError, NameNotAllowed, RunBusy, RunNotFound
+from mammo_core.errors import ConfigError, MammoError, NameNotAllowed, RunBusy, RunNotFound, WriteFailed
 from mammo_core.terminal import ProgressBar, log_to_stderr, print_json, say, table_text
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mammo_core.settings import Workspace
     from mammo_core.workflows.slurm import SlurmOptions
 
-__all__ = ["app", "cli_data", "cli_estimate", "cli_import", "cli_results", "main"]
+__all__ = ["app", "cli_data", "cli_doctor", "cli_embed", "cli_estimate", "cli_import", "cli_results", "main"]
 """The ``cli_`` modules register their commands when they are imported."""
 
 
@@ -36,7 +36,7 @@ def main() -> None:
         _fail(error, 2)
     except RunBusy as error:
         _fail(error, 75)
-    except DiskFull as error:
+    except WriteFailed as error:
         _fail(error, 3)
     except MammoError as error:
         _fail(error, 1)
@@ -51,11 +51,17 @@ def _fail(error: MammoError, code: int) -> None:
 
 
 @app.command("app")
-def start_app(port: int = 8501, browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True) -> None:
+def start_app(
+    port: int = 8501,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    lab_server: Annotated[
+        Path | None, typer.Option(help="Settings file of a server for several people (docs/lab_server.md); off without it.")
+    ] = None,
+) -> None:
     """Start the app on this machine and open it in the browser."""
     from mammo_core.workflows.server import serve
 
-    raise typer.Exit(serve(open_home(), port, open_browser=browser))
+    raise typer.Exit(serve(open_home(), port, open_browser=browser and lab_server is None, lab_server=lab_server))
 
 
 @app.command()

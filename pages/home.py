@@ -7,15 +7,16 @@ from mammo_core.data.splits import list_splits
 from mammo_core.runs.listing import RunCard, list_cards
 from mammo_core.runs.queue import enqueue
 from mammo_core.runs.schema import LIVE_STATES
+from mammo_core.workflows.doctor_installation import missing_decoders
 from mammo_core.workflows.launch import resume_runs
 from mammo_core.workflows.overview import (
     LOW_DISK_BYTES,
     free_bytes,
     interrupted_runs,
     latest_demo,
-    missing_decoders,
     path_steps,
 )
+from pages.shared.doctor_panel import doctor_panel
 from pages.shared.frame import (
     current_workspace,
     errors_in_words,
@@ -73,8 +74,8 @@ def demo_is_ready() -> None:
         st.switch_page("pages/train.py", query_params={"train_data": made["dataset"], "train_split": made["split"]})
 
 
-def doctor() -> None:
-    """Only what is wrong, each with what to do."""
+def what_is_wrong() -> None:
+    """Only what is seen at once, each with what to do; the doctor below looks at everything."""
     if free_bytes(workspace) < LOW_DISK_BYTES:
         st.warning(f"Only {size_text(free_bytes(workspace))} of disk space are left. Keep house below, or free some elsewhere.")
     missing = missing_decoders()
@@ -120,7 +121,7 @@ def path_cards() -> None:
 
 
 page_title("MammoTrace", "Where am I, and what comes next?")
-doctor()
+what_is_wrong()
 if demo_runs:
     follow_job(demo, "The demo films are being made. You can leave this page.")
 elif demo_ready:
@@ -132,5 +133,6 @@ if cards:
     st.subheader("Latest runs")
     latest_runs(cards)
 keep_house(workspace)
+doctor_panel(workspace)
 live = any(card.state in LIVE_STATES or card.state == "queued" for card in cards)
 rerun_when_changed(states(cards), lambda: states(list_cards(workspace)), live)

@@ -92,6 +92,10 @@ GLOSSARY: dict[str, str] = {
     "archive": "Hides a run from lists and pickers. All its files stay where they are.",
     "trash": "Deleted runs lie here until the trash is emptied, and can be put back.",
     "cache": "Prepared films, kept so that the next training starts faster. They are made again when needed.",
+    "doctor": "Decodes one small film of every kind and imports PyTorch, in processes of their own; takes some seconds.",
+    "leftovers": "Temporary files, half-made folders and uploads of programs that were killed. What anybody works on is left "
+    "alone, and runs go to the trash.",
+    "pause": "No further training starts until you let it go on, for example to have the machine for yourself. Nothing is lost.",
     "tags": "Short words to find a run by, for example 'paper' or 'baseline'.",
 }
 

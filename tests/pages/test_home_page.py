@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 
 from streamlit.testing.v1 import AppTest
@@ -9,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from make_runs import write_experiment, write_run
 from mammo_core.runs.queue import enqueue, list_requests, update
 from mammo_core.settings import Workspace
+from mammo_core.workflows.doctor_check import Check
 from mammo_core.workflows.housekeeping import list_trash, move_to_trash
 
 OpenPage = Callable[..., AppTest]
@@ -110,3 +113,73 @@ def test_a_deleted_run_can_be_put_back_and_the_trash_asks_before_it_is_emptied(
     assert list_trash(workspace)
     button(app, "Put back").click().run()
     assert run.path.is_dir()
+
+
+# ---- the doctor -------------------------------------------------------------------------------------------------------------
+
+
+def open_doctor(open_page: OpenPage) -> AppTest:
+    app = open_page("home")
+    app.session_state["doctor"] = True
+    return app.run()
+
+
+def test_the_doctor_looks_at_nothing_before_it_is_opened(open_page: OpenPage, read: Read) -> None:
+    app = open_page("home")
+    assert not app.exception
+    assert "Free disk" not in read(app)
+
+
+def test_the_doctor_says_what_it_found_and_that_the_costly_checks_wait_for_a_click(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
+    app = open_doctor(open_page)
+    assert not app.exception
+    words = read(app)
+    assert "Python** · good" in words and "Free disk" in words and "Locks" in words
+    assert "have not been checked" in words
+    button(app, "Check decoders, PyTorch and weights").click().run()
+    (request,) = list_requests(workspace)
+    assert (request.kind, request.arguments) == ("doctor", {})
+    assert "You can leave this page" in read(app)
+    assert "torch" not in request.result
+
+
+def test_what_the_job_found_stands_with_the_rest_and_what_is_broken_comes_first(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
+    checks = [
+        Check("decoders", "Decoders", "good", "all read"),
+        Check("torch", "PyTorch", "broken", "cannot be used: torchvision: RuntimeError", "Install it anew."),
+    ]
+    request = enqueue(workspace, "doctor", {}, "Check")
+    update(workspace, request.id, state="done", finished_at=time.time(), result={"checks": [item.to_json() for item in checks]})
+    app = open_doctor(open_page)
+    assert "1 of" in app.error[0].value and "broken" in app.error[0].value
+    lines = [element.value for element in app.markdown if " · " in element.value and "**" in element.value]
+    assert "**PyTorch** · broken" in lines[0] and "Install it anew" in lines[0]
+    assert "Check them again" in labels(app)
+
+
+def test_a_doctors_answer_of_another_version_is_asked_for_anew(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    request = enqueue(workspace, "doctor", {}, "Check")
+    update(workspace, request.id, state="done", finished_at=time.time(), result={"checks": [{"what": "else"}]})
+    app = open_doctor(open_page)
+    assert not app.exception
+    assert "Check decoders, PyTorch and weights" in labels(app)
+
+
+def test_leftovers_are_cleaned_on_a_click_and_it_says_what_was_done(
+    open_page: OpenPage, read: Read, workspace: Workspace
+) -> None:
+    run = write_run(workspace.experiments / "density" / "seed_42", epochs=2)
+    left = run.path / ".resume.pt.00ff.tmp"
+    left.write_bytes(b"half")
+    os.utime(left, (1e9, 1e9))
+    app = open_doctor(open_page)
+    assert "1 temporary file" in read(app)
+    button(app, "Clean up").click().run()
+    assert not left.exists() and run.resume_file.parent.is_dir()
+    assert "1 temporary file erased" in app.success[0].value
+    assert "none of killed programs" in read(app)
+    assert "Clean up" not in labels(app)
