@@ -137,7 +137,7 @@ def test_an_unknown_option_is_wrong_usage(home):
 def test_training_exits_75_while_the_slot_is_taken(home):
     run = write_run(home.experiments / "waiting" / "seed_1", state="queued", epochs_run=0, with_predictions=False)
     with lock_of(home.slot_lock).acquire():
-        assert run_program(home.home, "train", "--run-dir", str(run.path)).returncode == 75
+        assert run_command(home.home, "train", "--run-dir", str(run.path)).returncode == 75
 
 
 def test_imported_histories_are_compared_by_name_and_a_wrong_part_is_wrong_usage(home, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,7 @@ def _layer(name: str) -> str:
     return parts[1] if parts[1] in ALLOWED else ("cli" if parts[1].startswith("cli") or parts[1] == "__main__" else "base")
 
 
+@functools.cache
 def _imports(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):

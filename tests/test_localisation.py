@@ -1,5 +1,8 @@
 import dataclasses
+import functools
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -276,10 +279,21 @@ def test_without_a_film_there_is_nothing_to_summarise():
 LESIONS = ("Normal", "Benign", "Malignant")
 
 
+@functools.cache
+def _phantoms(images: int) -> dict[str, bytes]:
+    """The files of a phantom data set, drawn once."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made) / "phantoms"
+        write_phantoms(folder, images, seed=5, format="png")
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def write_phantom_run(workspace, images=20, task="lesion"):
     """A run with random weights and phantom films, of which some show a lesion."""
     folder = workspace.home.parent / "phantoms"
-    write_phantoms(folder, images, seed=5, format="png")
+    for name, content in _phantoms(images).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
     table = pd.read_csv(folder / "phantom.csv", dtype=str, keep_default_na=False)
     directory = workspace.dataset("drawn")
     directory.mkdir(parents=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from make_engines import WITHOUT_BATCH_NORM, engine, numbers
-from mammo_core.training.ranks import Ranks
+from mammo_core.training.ranks import Ranks, join_ranks
 from several_processes import start_all, wait_all
 
 SIZES = (1, 7, 97, 101)
@@ -33,9 +33,7 @@ def _train_all(ranks: Ranks) -> dict[str, object]:
     return found
 
 
-def _main(out: Path) -> None:
-    from mammo_core.training.ranks import join_ranks
-
+def _train_joined(out: Path) -> None:
     torch.set_num_threads(1)
     with join_ranks("cpu") as ranks:
         (out / f"{ranks.rank}.json").write_text(json.dumps(_train_all(ranks)))
@@ -44,7 +42,7 @@ def _main(out: Path) -> None:
 @pytest.fixture(scope="module")
 def in_two(tmp_path_factory) -> list[dict]:
     out = tmp_path_factory.mktemp("ranks")
-    ended = wait_all(start_all(2, [sys.executable, str(Path(__file__).resolve()), str(out)]))
+    ended = wait_all(start_all(2, out, _train_joined, out))
     assert [code for code, _ in ended] == [0, 0], ended
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
 
@@ -64,6 +62,18 @@ def test_every_film_is_judged_once_and_the_numbers_are_those_of_one_process(in_t
             assert record[name] == pytest.approx(wanted[name], rel=1e-4, abs=1e-6), name
 
 
+@pytest.mark.parametrize("augment", ["none", "strong"])
+def test_a_process_without_a_film_of_a_batch_adds_nothing_to_it(augment):
+    made = engine((11, 7), augment=augment, mixup=0.4, **RECIPE)
+    stepper, batch = made._stepper, next(made.train_loader.batches())
+    given = made._given(batch, epoch=1, step=1)
+    stepper.gradients(given)
+    assert float(stepper.loss) > 0
+    stepper.gradients(replace(given, **{name: getattr(given, name)[:0] for name in ("films", "labels", "counted", "draws")}))
+    assert (float(stepper.loss), int(stepper.correct)) == (0, 0)
+    assert all(parameter.grad is None for parameter in made.model.parameters())
+
+
 def _train_one(size: int) -> dict:
     trained = engine((11, size), **RECIPE)
     outcomes = list(trained.fit())
@@ -72,7 +82,3 @@ def _train_one(size: int) -> dict:
         "probabilities": outcomes[-1].validation.probabilities,
         "weights": [float(value.double().sum()) for value in trained.model.state_dict().values()],
     }
-
-
-if __name__ == "__main__":
-    _main(Path(sys.argv[1]))

@@ -8,17 +8,19 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
 import slurm_cluster
 from command_line import one_line, run_command
+from demo_data import demo_workspace
 from make_runs import write_run
 from mammo_core.errors import ConfigError, MammoError
-from mammo_core.runs.run_dir import RunDir, experiment_runs, this_process
-from mammo_core.settings import PROJECT_ROOT, Workspace, open_workspace
+from mammo_core.runs.liveness import this_process
+from mammo_core.runs.run_dir import RunDir, experiment_runs
+from mammo_core.settings import PROJECT_ROOT, Workspace
 from mammo_core.storage import is_locked, lock_of, read_json, write_json
-from mammo_core.workflows.demo import make_demo_data
 from mammo_core.workflows.slurm import (
     MAX_IDLE_STARTS,
     SlurmOptions,
@@ -35,15 +37,9 @@ TINY = "arch=resnet10t weights=none image_size=[48,48] warmup_epochs=0 batch_siz
 SMALL_JOB = "--gpus 0 --cpus 1 --memory 1G --time 10 --parallel 2"
 
 
-def _silent(done: int, total: int, message: str = "") -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Workspace:
-    workspace = open_workspace(tmp_path_factory.mktemp("slurm") / "runs")
-    make_demo_data(workspace, images=64, progress=_silent)
-    return workspace
+    return demo_workspace(tmp_path_factory, "slurm")
 
 
 def _train(home: Workspace, experiment: str, *more: str, epochs: int = 3):
@@ -85,6 +81,10 @@ def _wait_for(what, seconds: float = PATIENCE_SECONDS) -> None:
 
 def _is_halfway(run: RunDir) -> bool:
     return run.state() == "running" and len(run.history()) >= 1
+
+
+def _is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def _was_resumed(run: RunDir) -> bool:
@@ -256,6 +256,7 @@ def test_a_task_that_gets_the_warning_signal_is_put_back_and_goes_on_to_the_same
         os.kill(run.status().pid, signal.SIGUSR2)
         _wait_for(lambda: run.state() == "queued")
         _wait_for(lambda: run.state() == "finished" and not is_locked(run.lock_file))
+    _wait_for(lambda: _is_gone(int(jobs[0])))  # submitit's own job id is its process
     assert _was_resumed(run)
     assert _comparable(run) == _comparable(whole)
     first, second = (torch.load(r.final_model, weights_only=True)["model_state"] for r in (run, whole))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from demo_data import demo_workspace
 from mammo_core.presets import load_preset
 from mammo_core.runs.run_dir import RunDir
-from mammo_core.settings import HOME_VARIABLE, Workspace, open_workspace
-from mammo_core.workflows.demo import make_demo_data
+from mammo_core.settings import HOME_VARIABLE, Workspace
+from mammo_core.storage import lock_of
 from mammo_core.workflows.launch import LaunchPlan, create_run, plan_runs
 from mammo_core.workflows.train_run import DONE, train
-from several_processes import start_all, wait_all
+from several_processes import Started, give_command, start_all, wait_all
 
 SETTINGS = {
     "arch": "test_convnext",  # without batch normalisation, so that the sum of the parts is the whole
@@ -34,9 +35,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Workspace:
-    workspace = open_workspace(tmp_path_factory.mktemp("ranks") / "runs")
-    make_demo_data(workspace, images=64, progress=lambda done, total, message="": None)
-    return workspace
+    return demo_workspace(tmp_path_factory, "ranks")
 
 
 def _new_run(home: Workspace, experiment: str, **settings) -> RunDir:
@@ -45,17 +44,16 @@ def _new_run(home: Workspace, experiment: str, **settings) -> RunDir:
     return create_run(home, plan_runs(home, plan)[0])
 
 
-def _start(home: Workspace, run: RunDir):
-    command = [sys.executable, "-m", "mammo_core", "train", "--run-dir", str(run.path)]
-    return start_all(2, command, **{HOME_VARIABLE: str(home.home)})
+def _train_in_two(home: Workspace, folder: Path, *arguments: str) -> list[Started]:
+    return start_all(2, folder, give_command, "train", *arguments, **{HOME_VARIABLE: str(home.home)})
 
 
-def test_two_processes_make_an_experiment_once_with_the_numbers_of_one_process(home):
+def test_two_processes_make_an_experiment_once_with_the_numbers_of_one_process(home, tmp_path):
     alone = _new_run(home, "alone")
     assert train(home, alone) == DONE
     sets = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={'null' if value is None else value}")]
-    command = [sys.executable, "-m", "mammo_core", "train", "--dataset", "demo", "--split", "demo", "--experiment", "both"]
-    ended = wait_all(start_all(2, [*command, "--seeds", "1,2", *sets], **{HOME_VARIABLE: str(home.home)}))
+    films = ["--dataset", "demo", "--split", "demo", "--experiment", "both", "--seeds", "1,2"]
+    ended = wait_all(_train_in_two(home, tmp_path, *films, *sets))
     assert [code for code, _ in ended] == [0, 0], ended
     folder = home.experiments / "both"
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["seed_1", "seed_2"]
@@ -73,24 +71,22 @@ def test_two_processes_make_an_experiment_once_with_the_numbers_of_one_process(h
     assert shared.log_file.read_text().count("epoch 2/2") == 1
 
 
-def test_a_lost_process_fails_the_run_in_words(home):
+def test_a_lost_process_fails_the_run_in_words(home, tmp_path):
     run = _new_run(home, "lost", epochs=500)
-    processes = _start(home, run)
+    started = _train_in_two(home, tmp_path, "--run-dir", str(run.path))
     until = time.monotonic() + 120
     while not run.history() and time.monotonic() < until:
         time.sleep(0.2)
-    processes[1].kill()
-    codes = [code for code, _ in wait_all(processes)]
+    started[1].process.kill()
+    codes = [code for code, _ in wait_all(started)]
     assert codes[0] == 1
     assert run.state() == "failed"
     assert run.status().message
     assert run.history()  # what was done stays, and can be resumed
 
 
-def test_a_second_launch_of_a_run_at_work_is_busy_in_every_process(home):
-    from mammo_core.storage import lock_of
-
+def test_a_second_launch_of_a_run_at_work_is_busy_in_every_process(home, tmp_path):
     run = _new_run(home, "busy")
     with lock_of(run.lock_file).acquire():
-        ended = wait_all(_start(home, run))
+        ended = wait_all(_train_in_two(home, tmp_path, "--run-dir", str(run.path)))
     assert [code for code, _ in ended] == [75, 75], ended

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import pickle
 import shutil
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from demo_data import demo_workspace
 from mammo_core.data.manifest import load_dataset
 from mammo_core.errors import ConfigError, SplitError
 from mammo_core.runs.run_dir import RunDir
-from mammo_core.settings import PROJECT_ROOT, Workspace, open_workspace
+from mammo_core.settings import Workspace
 from mammo_core.storage import lock_of, read_yaml, write_yaml
 from mammo_core.training.checkpoint import load_checkpoint
-from mammo_core.workflows.demo import make_demo_data
 from mammo_core.workflows.evaluation import evaluate_run
 from mammo_core.workflows.launch import LaunchPlan, check_resumable, create_run, launch, plan_runs
 from mammo_core.workflows.train_run import BUSY, DONE, FAILED, STOPPED, train
+from several_processes import Started, give_command, start
 
 SETTINGS = {
     "arch": "resnet10t",
@@ -48,9 +46,7 @@ def _silent(done: int, total: int, message: str = "") -> None:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Workspace:
     """A workspace with a small phantom data set and its split, made once."""
-    workspace = open_workspace(tmp_path_factory.mktemp("train") / "runs")
-    make_demo_data(workspace, images=64, progress=_silent)
-    return workspace
+    return demo_workspace(tmp_path_factory, "train")
 
 
 def _new_run(home: Workspace, experiment: str, **settings) -> RunDir:
@@ -65,37 +61,18 @@ def finished(home) -> RunDir:
     return run
 
 
-@pytest.fixture(scope="module")
-def processes():
-    """Makes processes to be killed. Where the system can, they branch off one that has loaded torch already."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mammo_core.workflows.train_run"])
-    return context
-
-
-def _train_and_kill(processes, home: Workspace, run: RunDir, seconds: float) -> None:
-    """Train in another process, which is killed so long after its first epoch."""
-    child = processes.Process(target=train, args=(home, run))
-    child.start()
+def _train_elsewhere(home: Workspace, run: RunDir, folder: Path) -> Started:
+    """Train in another process; returns after the first epoch."""
+    child = start(folder, give_command, "--home", str(home.home), "train", "--run-dir", str(run.path))
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not run.history() and child.is_alive() and time.monotonic() < deadline:
+    while not run.history() and child.process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(seconds)
-    child.kill()
-    child.join()
-    assert run.history()
+    assert run.history(), child.said.read_text()
+    return child
 
 
 def _copy(home: Workspace, run: RunDir, experiment: str) -> RunDir:
     return RunDir(shutil.copytree(run.path, home.experiments / experiment / run.name))
-
-
-def _training_program(home: Workspace, run: RunDir) -> subprocess.Popen:
-    command = [sys.executable, "-m", "mammo_core", "--home", str(home.home), "train", "--run-dir", str(run.path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=PROJECT_ROOT, stderr=subprocess.DEVNULL, env=environment)
 
 
 def _comparable(run: RunDir) -> list[dict]:
@@ -175,9 +152,12 @@ def test_evaluating_val_again_gives_the_numbers_of_training(home, finished):
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.7])
-def test_a_killed_run_is_resumed_to_the_bits_of_an_uninterrupted_one(processes, home, finished, seconds):
+def test_a_killed_run_is_resumed_to_the_bits_of_an_uninterrupted_one(home, finished, tmp_path, seconds):
     run = _new_run(home, f"killed_{int(seconds * 10)}")
-    _train_and_kill(processes, home, run, seconds)
+    child = _train_elsewhere(home, run, tmp_path)
+    time.sleep(seconds)
+    child.process.kill()
+    child.wait()
     assert train(home, run) == DONE
     assert _comparable(run) == _comparable(finished)
     first, second = (torch.load(r.final_model, weights_only=True)["model_state"] for r in (run, finished))
@@ -185,13 +165,12 @@ def test_a_killed_run_is_resumed_to_the_bits_of_an_uninterrupted_one(processes, 
     assert run.predictions_file("val").read_bytes() == finished.predictions_file("val").read_bytes()
 
 
-def test_a_stopped_run_says_so_and_can_be_resumed(home, finished):
+def test_a_stopped_run_says_so_and_can_be_resumed(home, finished, tmp_path):
     run = _new_run(home, "stopped")
-    with _training_program(home, run) as child:
-        while not run.history() and child.poll() is None:
-            time.sleep(0.02)
-        run.ask_to_stop()
-        assert child.wait(timeout=PATIENCE_SECONDS) == STOPPED
+    child = _train_elsewhere(home, run, tmp_path)
+    run.ask_to_stop()
+    code, said = child.wait()
+    assert code == STOPPED, said
     assert (run.state(), run.status().stop_reason, run.status().epoch) == ("stopped", "user", len(run.history()))
     check_resumable(run)
     assert train(home, run) == DONE
@@ -258,10 +237,12 @@ def test_a_run_goes_on_from_another_ones_best_weights(home, finished):
     assert "expected resnet14t" in other.status().message
 
 
-def test_a_stopped_run_goes_on_although_the_weights_it_started_from_are_gone(processes, home, finished):
+def test_a_stopped_run_goes_on_although_the_weights_it_started_from_are_gone(home, finished, tmp_path):
     base = _copy(home, finished, "base")
     run = _new_run(home, "orphan", epochs=3, init_from=base.id)
-    _train_and_kill(processes, home, run, 0.0)
+    child = _train_elsewhere(home, run, tmp_path)
+    child.process.kill()
+    child.wait()
     shutil.rmtree(base.path)
     assert train(home, run) == DONE
     assert len(run.history()) == 3
@@ -281,3 +262,14 @@ def test_a_film_that_disappeared_is_left_out_and_named_in_the_log(home):
         hidden.rename(film)
     assert f"Left out film {image_id}" in run.log_file.read_text()
     assert run.summary().left_out == 1
+
+
+def test_a_split_that_was_changed_after_the_launch_is_not_trained_on(home):
+    run = _new_run(home, "changed_split", epochs=1)
+    table = pd.read_csv(run.split_table, dtype=str)
+    patient = table.loc[table["split"] == "val", "patient_id"].iloc[0]
+    table.loc[table["image_id"] == table.loc[table["patient_id"] == patient, "image_id"].iloc[0], "split"] = "train"
+    table.to_csv(run.split_table, index=False)
+    assert train(home, run) == FAILED
+    assert "was changed after it was saved" in run.status().message
+    assert run.history() == []

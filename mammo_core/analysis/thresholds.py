@@ -214,6 +214,9 @@ def _sensitivity_at(hits: Floats, alarms: Floats) -> Floats:
     """Sensitivity at ``BAND_POINTS`` false positive rates, shape ``(b, BAND_POINTS)``; NaN where a replicate has one class."""
     grid = np.linspace(0, 1, BAND_POINTS)
     found = np.full((len(hits), BAND_POINTS), np.nan)
-    for row in np.flatnonzero((hits[:, -1] > 0) & (alarms[:, -1] > 0)):
-        found[row] = np.interp(grid, np.append(0.0, alarms[row] / alarms[row, -1]), np.append(0.0, hits[row] / hits[row, -1]))
+    rows = np.flatnonzero((hits[:, -1] > 0) & (alarms[:, -1] > 0))
+    start = np.zeros((len(rows), 1))
+    shares = (np.hstack([start, counts[rows] / counts[rows, -1:]]) for counts in (alarms, hits))
+    for row, false_yes, true_yes in zip(rows, *shares, strict=True):
+        found[row] = np.interp(grid, false_yes, true_yes)
     return found

@@ -18,12 +18,14 @@ for folder in (ROOT, ROOT / "tests"):
 from streamlit.runtime.pages_manager import PagesManager  # noqa: E402
 from streamlit.testing.v1 import AppTest, app_test  # noqa: E402
 
+from installed_components import look_once  # noqa: E402
 from mammo_core.data.manifest import Dataset, DatasetRecord, count, load_dataset  # noqa: E402
 from mammo_core.settings import Workspace  # noqa: E402
 from mammo_core.storage import lock_of, write_json, write_table  # noqa: E402
 from mammo_core.workflows import supervisor  # noqa: E402
 
 OpenPage = Callable[..., AppTest]
+look_once()
 
 
 @pytest.fixture

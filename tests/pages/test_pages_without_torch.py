@@ -14,7 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("home", "films", "splits", "queue", "history", "compare", "evaluate", "gradcam", "predict", "models", "report")
 SCRIPT = """
 import sys
+sys.path.append("tests")
+from installed_components import look_once
 from streamlit.testing.v1 import AppTest
+look_once()
 for name in {pages!r}:
     page = AppTest.from_file("app.py", default_timeout=60).switch_page(f"pages/{{name}}.py").run()
     assert page.title and not page.exception, (name, page.exception)
