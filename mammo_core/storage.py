@@ -242,8 +242,8 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-MAX_YAML_BYTES = 2**20
-"""The largest configuration has 3 kB; reading YAML takes a second for each 100 kB."""
+MAX_YAML_BYTES = 2**17
+"""The largest configuration has 3 kB; reading YAML can take four seconds for each 100 kB."""
 YAML_FAULTS = (yaml.YAMLError, ValueError, RecursionError, TypeError, LookupError, AttributeError)
 """What PyYAML raises; the last three where a tag stands before something else (``!!int ''``, ``!!bool x``, ``!!timestamp x``)."""
 FAST_YAML_BYTES = 2**16

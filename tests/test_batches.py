@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given
@@ -112,3 +115,15 @@ def test_filled_batches_have_one_size_and_count_every_film_once(n, batch_size, c
 
 def test_pixels_reach_the_model_between_zero_and_one():
     assert to_float(torch.tensor([[0, 255]], dtype=torch.uint8), torch.device("cpu")).tolist() == [[0.0, 1.0]]
+
+
+@pytest.mark.skipif(not hasattr(os, "getpgid"), reason="there are no process groups here")
+def test_a_signal_to_the_trainers_group_does_not_reach_the_loading_processes():
+    loader = BatchLoader(_films(8), 2, num_workers=1)
+    batches = loader.batches()
+    next(batches)
+    children = {child.pid: " ".join(child.cmdline()) for child in psutil.Process().children()}
+    workers = [pid for pid, command in children.items() if "spawn_main" in command]
+    assert workers
+    assert all(os.getpgid(pid) != os.getpgrp() for pid in workers)
+    assert [len(batch.labels) for batch in batches] == [2, 2, 2]

@@ -48,7 +48,7 @@ DECODERS = {
 }
 """pydicom's name of each decoder and the packages behind it, in the order tried. Fixed, because lossy decoders differ."""
 NO_DECODER_HELP = "Convert the film to an uncompressed or JPEG Lossless DICOM file, for example with dcmdjpeg or gdcmconv."
-COUNT = re.compile(r"\d{1,12}")
+COUNT = re.compile(r"\d{1,3}")
 UID_PATTERN = re.compile(r"[0-2](?:\.\d+)+")
 """What is told of a tag is held against these: in a damaged file the text of any other tag can stand there."""
 GREY_TOLERANCE = 2

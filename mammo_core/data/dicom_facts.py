@@ -18,7 +18,8 @@ TagFault = (
 MAX_TEXT = 64
 """Characters kept of any text; longer ones occur only in damaged files."""
 
-CODE = re.compile(r"[A-Z0-9_ \\]+")
+CODE = re.compile(r"(?!.*\d{4})[A-Z0-9_ \\]+")
+"""Four digits in a row are a date or a number of a person: no code has them."""
 
 VIEWS = frozenset(
     {"CC", "MLO", "ML", "LM", "LMO", "LMLO", "XCCL", "XCCM", "FB", "SIO", "ISO", "AT", "CV", "RL", "RM", "RI", "RS", "TAN"}

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,6 +54,12 @@ class Download:
     page: str
     """Where a person can read about it and download it by hand."""
 
+
+ARCHIVE_FAULTS = (
+    EOFError, NotImplementedError, OSError, RuntimeError, ValueError, lzma.LZMAError, struct.error, tarfile.TarError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What unpacking a damaged archive raises."""
 
 DOWNLOADS: dict[str, Download] = {
     download.name: download
@@ -269,7 +278,9 @@ def _unpack(download: Download, archive: Path, target: Path, progress: Progress)
         when = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(building / NOTE_FILE, {"url": download.url, "sha256": digest, "terms": download.terms, "fetched_at": when})
         os.replace(building, target)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
+    except ARCHIVE_FAULTS as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk; bz2 calls damaged data one without a number
+            raise
         archive.unlink()
         raise DataError(
             f"The archive of {download.name} cannot be unpacked ({type(error).__name__}), so it was deleted. Fetch it again; if "

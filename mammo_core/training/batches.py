@@ -6,6 +6,8 @@ with or without worker processes and after a resume.
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -187,6 +189,7 @@ class BatchLoader:
             # A fork of a process with running torch threads can hang; spawn cannot.
             multiprocessing_context="spawn" if num_workers else None,
             collate_fn=_stack,
+            worker_init_fn=_in_a_group_of_its_own if num_workers else None,
             # Without its own generator every new iterator would draw from torch's global one and shift dropout.
             generator=torch.Generator(),
         )
@@ -222,16 +225,26 @@ class BatchLoader:
 
 
 class _Order:
-    """The batch sampler that DataLoader asks; it lives in the main process, so workers only ever load."""
+    """The batch sampler that DataLoader asks; it lives in the main process, so workers only ever load.
+
+    It does not keep the loader alive: that would be a circle, and the workers would go on until the next round of collection.
+    """
 
     def __init__(self, loader: BatchLoader) -> None:
-        self._loader = loader
+        self._loader = weakref.proxy(loader)
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self._loader.current_order)
+        order: list[list[int]] = self._loader.current_order
+        return iter(order)
 
     def __len__(self) -> int:
         return len(self._loader)
+
+
+def _in_a_group_of_its_own(worker: int) -> None:
+    """Ctrl-C and the like reach a whole process group; the trainer ends its batch first and needs its films for that."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
 
 
 def _stack(films: list[npt.NDArray[np.uint8]]) -> torch.Tensor:

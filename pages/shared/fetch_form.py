@@ -17,7 +17,7 @@ def fetch_form(workspace: Workspace) -> str | None:
     with st.expander("No films at hand? Fetch a public set", icon=":material/cloud_download:"):
         name = st.selectbox("Public set", list(DOWNLOADS), format_func=lambda name: DOWNLOADS[name].title, key="films_fetch")
         chosen = DOWNLOADS[name]
-        st.caption(plain(f"{chosen.size}. {chosen.terms} From {chosen.page}. Your films stay here: nothing is sent."))
+        st.caption(f"{plain(chosen.size)}. {plain(chosen.terms)} From {chosen.page}. Your films stay here: nothing is sent.")
         folder = st.text_input(
             "Folder for it",
             str(workspace.home / "fetched"),

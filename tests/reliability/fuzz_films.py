@@ -78,6 +78,8 @@ class _Memory(threading.Thread):
             for listing in Path("/proc/self/task").glob("*/children"):
                 with contextlib.suppress(OSError):
                     for pid in listing.read_text().split():
+                        if b"decode_worker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                            continue  # just started, it still shares this process's memory
                         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
                         self._largest = max(self._largest, int(found[1]) * 1024 if found else 0)
 
