@@ -1,9 +1,9 @@
 """The background thread that serves the queue: starts each job as a child process, watches it, starts the next.
 
 Trainings run one for each graphics card, or one at a time; light work runs beside them, one at a time. One supervisor works on a
-workspace, held by a lock on disk; it belongs to the server and not to a browser tab. Training runs in a child of its own because a
-training thread inside the server makes pages three times slower, shares the random state of the whole process, and dies with it. A
-child lives on when the server ends, and is met again by its run's lock.
+workspace, held by a lock on disk; it belongs to the server and not to a browser tab. Training runs in a child of its own because
+a training thread inside the server makes pages three times slower, shares the random state of the whole process, and dies with
+it. A child lives on when the server ends, and is met again by its run's lock.
 """
 
 from __future__ import annotations

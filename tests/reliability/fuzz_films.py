@@ -54,7 +54,7 @@ def work(journal: Journal, count: int, seed: int, folder: str) -> None:
     """Half of the films go through an upload, half through an import; the films made by hand through both."""
     watch = _Memory()
     cases = list(_cases(count, seed))
-    large = LARGE if count > QUICK else LARGE[:2]
+    large = LARGE if count > QUICK else LARGE[:1]
     made = [*made_films(large).items()]
     half = len(cases) // 2
     _upload(journal, [*made, *cases[:half]], Path(folder))
