@@ -26,9 +26,9 @@ MARK = "MAMMOTRACE_TEST_SESSION"
 GRACE_SECONDS = 10.0
 """Given to processes that are ending; a busy machine takes a while to take down a Python with torch in it."""
 
-KEPT_FILES = ("pymp-", "torchinductor_", "playwright", ".org.chromium", ".com.google")
-"""multiprocessing keeps its folder until its process ends, torch its compiled kernels, and the browser its profile. A process
-that a test kills cannot remove its own (``pymp-``)."""
+KEPT_FILES = ("pymp-", "torchinductor_", "playwright", ".org.chromium", ".com.google", "mammotrace_small_")
+"""multiprocessing keeps its folder until its process ends, torch its compiled kernels, the browser its profile, and the crash
+scenarios the films that each of them copies. A process that a test kills cannot remove its own (``pymp-``)."""
 OF_THE_BROWSER = "playwright"
 """In the command of the driver that serves all tests of a session and whose children are the browser's processes."""
 

@@ -279,7 +279,7 @@ def _unpack(download: Download, archive: Path, target: Path, progress: Progress)
         write_json(building / NOTE_FILE, {"url": download.url, "sha256": digest, "terms": download.terms, "fetched_at": when})
         os.replace(building, target)
     except ARCHIVE_FAULTS as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk; bz2 calls damaged data one without a number
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not of the data
             raise
         archive.unlink()
         raise DataError(

@@ -181,7 +181,7 @@ class Dataset:
             raise DataError(f"{self.name}/{LESIONS_FILE} lacks the column(s) {', '.join(missing)}; import the data set again.")
         try:
             return table.astype(dict.fromkeys(LESION_COLUMNS[1:5], int))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise DataError(
                 f"{self.name}/{LESIONS_FILE} holds an edge that is no whole number; restore the file or import the set again."
             ) from error

@@ -17,7 +17,9 @@ strong noise mostly pass.
 
 from __future__ import annotations
 
+import struct
 import tokenize
+import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +32,8 @@ Features = npt.NDArray[np.float32]
 Distances = npt.NDArray[np.float64]
 
 ARRAY_FAULTS = (
-    ArithmeticError, EOFError, MemoryError, OSError, RecursionError, SyntaxError, TypeError, ValueError, tokenize.TokenError,
+    ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error,
+    tokenize.TokenError, zipfile.BadZipFile,
 )  # fmt: skip
 """What NumPy raises on a file that is no plain array: its header is a Python literal."""
 NEIGHBOURS = 5

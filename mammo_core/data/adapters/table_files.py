@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import struct
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +108,12 @@ def _encoding_and_first_line(path: Path, whole: bool) -> tuple[str, str]:
 
 def _read_excel(path: Path, sheet: str | None, header: int | None = 0) -> pd.DataFrame:
     try:
+        if zipfile.is_zipfile(path):
+            _refuse_unfolding(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # openpyxl warns of styles and drop-down lists that it leaves out
             sheets = pd.read_excel(path, sheet_name=None, dtype=str, keep_default_na=False, header=header)
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile, ImportError) as error:
+    except _excel_faults() as error:
         raise DataError(
             f"{path.name} is not readable as an Excel file; save it again as .xlsx or .csv with one row a film."
         ) from error
@@ -118,6 +122,28 @@ def _read_excel(path: Path, sheet: str | None, header: int | None = 0) -> pd.Dat
     if not filled:
         raise DataError(f"{path.name} has no sheet with rows; expected column names, then one row a film.")
     return filled[0].fillna("").astype(str)
+
+
+def _refuse_unfolding(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        if sum(info.file_size for info in archive.infolist()) > MAX_TABLE_BYTES:
+            raise DataError(
+                f"{path.name} unfolds to more than {MAX_TABLE_BYTES // 2**20} MB, which no film table does. Check it."
+            )
+
+
+def _excel_faults() -> tuple[type[Exception], ...]:
+    """What its readers raise on a damaged workbook, found by fuzzing; asked for only where one did."""
+    faults: tuple[type[Exception], ...] = (
+        ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
+        SyntaxError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
+    )  # fmt: skip
+    try:
+        from xlrd import XLRDError
+        from xlrd.compdoc import CompDocError
+    except ImportError:
+        return faults
+    return (*faults, XLRDError, CompDocError)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
