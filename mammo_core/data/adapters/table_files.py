@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import struct
 import warnings
@@ -139,11 +140,10 @@ def _excel_faults() -> tuple[type[Exception], ...]:
         SyntaxError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
     )  # fmt: skip
     try:
-        from xlrd import XLRDError
-        from xlrd.compdoc import CompDocError
+        xlrd = importlib.import_module("xlrd")
     except ImportError:
         return faults
-    return (*faults, XLRDError, CompDocError)
+    return (*faults, xlrd.XLRDError, xlrd.compdoc.CompDocError)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
