@@ -422,3 +422,14 @@ def test_the_quick_checks_load_nothing_heavy(workspace):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
     assert not {"torch", "torchvision", "timm", "pydicom", "altair", "sklearn"} & set(done.stdout.split())
+
+
+def test_embeddings_that_were_never_finished_are_left_behind_and_one_at_work_is_not(workspace):
+    old, fresh = (workspace.embeddings / f".films_resnet50.{mark}.tmp" for mark in ("0a", "0b"))
+    for folder in (old, fresh):
+        folder.mkdir(parents=True)
+        (folder / "embeddings.npy").write_bytes(b"half")
+    for path in (old / "embeddings.npy", old):
+        os.utime(path, (1.0, 1.0))
+    found = [item for item in find_leftovers(workspace) if item.kind == "half-made folder"]
+    assert [item.path for item in found] == [old]

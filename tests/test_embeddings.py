@@ -125,7 +125,7 @@ def test_a_film_that_cannot_be_read_is_named_and_left_out(tmp_path_factory, tmp_
     assert record.left_out == (broken,)
     assert broken not in pd.read_csv(out / FILMS, dtype=str)["image_id"].tolist()
     assert str(tmp_path) not in (out / RECORD).read_text()
-    assert not list(tmp_path.glob(".*.part"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_the_command_says_how_to_use_what_it_wrote(home, folder, tmp_path):

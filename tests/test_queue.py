@@ -75,3 +75,13 @@ def test_a_pause_is_kept_on_disk_and_is_no_request(workspace):
     queue.go_on(workspace)
     queue.go_on(workspace)
     assert not queue.is_paused(workspace)
+
+
+def test_the_latest_request_of_a_kind_is_found_by_its_arguments_too(workspace):
+    first = queue.enqueue(workspace, "audit", {"dataset": "a"}, "first")
+    second = queue.enqueue(workspace, "audit", {"dataset": "b"}, "second")
+    queue.update(workspace, first.id, state="failed")
+    assert queue.latest_request(workspace, "audit").id == second.id
+    assert queue.latest_request(workspace, "audit", dataset="a").id == first.id
+    assert queue.latest_request(workspace, "audit", dataset="c") is None
+    assert queue.latest_request(workspace, "embed", dataset="a") is None

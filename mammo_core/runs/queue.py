@@ -69,6 +69,16 @@ def find_request(workspace: Workspace, request_id: str) -> Request | None:
     return next((request for request in list_requests(workspace) if request.id == request_id), None)
 
 
+def latest_request(workspace: Workspace, kind: str, **arguments: Any) -> Request | None:
+    """The request of that kind that was asked for last, whatever became of it; with these arguments, where any are named."""
+    asked = [
+        request
+        for request in list_requests(workspace)
+        if request.kind == kind and all(request.arguments.get(name) == value for name, value in arguments.items())
+    ]
+    return max(asked, key=lambda request: request.created_at, default=None)
+
+
 def update(workspace: Workspace, request_id: str, **changes: Any) -> Request:
     """Change fields of one request and return it.
 

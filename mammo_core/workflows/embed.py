@@ -21,7 +21,7 @@ from mammo_core.data.embeddings import FILMS, NETWORK, RECORD, VALUES, Embedding
 from mammo_core.data.manifest import load_dataset
 from mammo_core.errors import ConfigError, DataError
 from mammo_core.settings import Workspace, physical_cores
-from mammo_core.storage import check_name, sha256_of, write_atomic, write_json, write_table
+from mammo_core.storage import LEFTOVER_SUFFIX, check_name, sha256_of, write_atomic, write_json, write_table, writing
 from mammo_core.training.batches import BatchLoader, FilmSet
 from mammo_core.training.checkpoint import cpu_copy
 from mammo_core.training.fusion import features_of, pooled_features
@@ -121,10 +121,12 @@ def _features(
 @contextlib.contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
     """A folder that is there whole or not at all."""
-    place = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-    place.mkdir(parents=True)
+    place = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{LEFTOVER_SUFFIX}")
+    with writing(folder.name):
+        place.mkdir(parents=True)
     try:
         yield place
-        place.rename(folder)
+        with writing(folder.name):
+            place.rename(folder)
     finally:
         shutil.rmtree(place, ignore_errors=True)

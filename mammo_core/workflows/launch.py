@@ -67,15 +67,15 @@ def plan_runs(workspace: Workspace, plan: LaunchPlan) -> list[PlannedRun]:
     if not plan.splits:
         raise ConfigError("No split was named; expected at least one, made on the Splits page or with 'split'.")
     runs = []
-    view = _config(dataset, plan, {}).view
+    common = _config(dataset, plan, {})
     for name in plan.splits:
         saved = load_split(workspace, name)
         _check_belongs(dataset, saved, name)
         split = as_of_today(saved, dataset)
-        if view:
-            split = of_one_view(split, dataset, view)
+        if common.view:
+            split = of_one_view(split, dataset, common.view)
         check_trainable(split, plan.override_reason)
-        embeddings = _embeddings_for(workspace, _config(dataset, plan, {}), split)
+        embeddings = _embeddings_for(workspace, common, split)
         experiment = check_name(plan.experiment if len(plan.splits) == 1 else f"{plan.experiment}_{name}", "experiment name")
         for fold in _folds(split):
             for seed in plan.seeds:

@@ -135,7 +135,8 @@ def _half_made_folders(workspace: Workspace, oldest: float) -> Iterator[Leftover
     for path, lock in locked:
         if path.is_dir() and not path.is_symlink():
             yield _leftover(workspace, "half-made folder", path, lock)
-    for path in (*(workspace.cache / "probes").glob("now_*"), *workspace.home.glob(f"{OPENED}*")):
+    embedding = workspace.embeddings.glob(f".*{LEFTOVER_SUFFIX}")
+    for path in (*(workspace.cache / "probes").glob("now_*"), *workspace.home.glob(f"{OPENED}*"), *embedding):
         if path.is_dir() and _is_old(path, oldest):
             yield _leftover(workspace, "half-made folder", path)
 

@@ -129,8 +129,7 @@ def value_text(metric: MetricValue) -> str:
 
 def latest_demo(workspace: Workspace) -> Request | None:
     """The newest request for demo films, whatever became of it."""
-    demos = [request for request in queue.list_requests(workspace) if request.kind == "demo"]
-    return max(demos, key=lambda request: request.created_at, default=None)
+    return queue.latest_request(workspace, "demo")
 
 
 # ---- what is wrong ----------------------------------------------------------------------------------------------------

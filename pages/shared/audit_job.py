@@ -5,22 +5,15 @@ from __future__ import annotations
 import streamlit as st
 
 from mammo_core.data.manifest import Dataset
-from mammo_core.runs.queue import enqueue, list_requests
-from mammo_core.runs.schema import Request
+from mammo_core.runs.queue import enqueue, latest_request
 from mammo_core.settings import Workspace
 from pages.shared.frame import plain
 from pages.shared.job_progress import OPEN_STATES, follow_job
 
 
-def latest_audit(workspace: Workspace, dataset: Dataset) -> Request | None:
-    """The audit of this data set that was asked for last."""
-    asked = [r for r in list_requests(workspace) if r.kind == "audit" and r.arguments.get("dataset") == dataset.name]
-    return max(asked, key=lambda request: request.created_at, default=None)
-
-
 def audit_button(workspace: Workspace, dataset: Dataset, label: str, *, primary: bool = False, key: str = "films_audit") -> None:
     """The button that asks for an audit; its progress while one is at work; the sentence of the last one that failed."""
-    request = latest_audit(workspace, dataset)
+    request = latest_request(workspace, "audit", dataset=dataset.name)
     if request is not None and request.state in OPEN_STATES:
         follow_job(request, f"{plain(request.title)}. You can leave this page.")
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from mammo_core.runs.queue import enqueue, list_requests
+from mammo_core.runs.queue import enqueue, latest_request
 from mammo_core.runs.schema import Request
 from mammo_core.settings import Workspace
 from mammo_core.workflows.doctor import quick_checks
@@ -26,7 +26,7 @@ def doctor_panel(workspace: Workspace) -> None:
         return
     with panel:
         head, foot = st.container(), st.container()
-        asked = _latest(workspace)
+        asked = latest_request(workspace, "doctor")
         checks, thorough = quick_checks(workspace), _checks_of(asked)
         with foot:
             _thorough(workspace, asked, bool(thorough))
@@ -35,12 +35,6 @@ def doctor_panel(workspace: Workspace) -> None:
         with head:
             _headline(checks + thorough, complete=bool(thorough))
             _draw(checks + thorough)
-
-
-def _latest(workspace: Workspace) -> Request | None:
-    """The newest request to check everything, whatever became of it."""
-    asked = [request for request in list_requests(workspace) if request.kind == "doctor"]
-    return max(asked, key=lambda request: request.created_at, default=None)
 
 
 def _checks_of(request: Request | None) -> list[Check]:

@@ -8,22 +8,16 @@ from mammo_core.config import TrainConfig
 from mammo_core.data.embeddings import list_embeddings
 from mammo_core.data.manifest import Dataset
 from mammo_core.errors import MammoError
-from mammo_core.runs.queue import enqueue, list_requests
-from mammo_core.runs.schema import Request
+from mammo_core.runs.queue import enqueue, latest_request
 from mammo_core.settings import Workspace
 from pages.shared.frame import plain
 from pages.shared.job_progress import OPEN_STATES, follow_job
 from pages.shared.settings_form import ARCHITECTURES
 
 
-def _latest(workspace: Workspace, dataset: Dataset) -> Request | None:
-    asked = [r for r in list_requests(workspace) if r.kind == "embed" and r.arguments.get("dataset") == dataset.name]
-    return max(asked, key=lambda request: request.created_at, default=None)
-
-
 def embed_form(workspace: Workspace, dataset: Dataset, image_size: tuple[int, int]) -> None:
     """The form, or the progress of the work that was asked for; made embeddings then stand in the settings."""
-    request = _latest(workspace, dataset)
+    request = latest_request(workspace, "embed", dataset=dataset.name)
     if request is not None and request.state in OPEN_STATES:
         follow_job(request, f"{plain(request.title)}. You can leave this page.")
         return

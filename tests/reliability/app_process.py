@@ -12,9 +12,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -53,26 +54,20 @@ class RunningApp:
         """The server and everything below it."""
         return [self.process, *self.process.children(recursive=True)]
 
-    def listening(self) -> list[tuple[str, int]]:
+    def connections(self) -> list[Any]:
+        """Network connections of every process, as psutil lists them."""
         found = []
         for process in self.processes():
-            try:
-                connections = process.net_connections("inet")
-            except psutil.NoSuchProcess:
-                continue
-            found += [(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN]
+            with suppress(psutil.NoSuchProcess):
+                found += process.net_connections("inet")
         return found
+
+    def listening(self) -> list[tuple[str, int]]:
+        return [(c.laddr.ip, c.laddr.port) for c in self.connections() if c.status == psutil.CONN_LISTEN]
 
     def elsewhere(self) -> list[str]:
         """Connections that are open now and lead to another machine."""
-        found = []
-        for process in self.processes():
-            try:
-                connections = process.net_connections("inet")
-            except psutil.NoSuchProcess:
-                continue
-            found += [f"{c.raddr.ip}:{c.raddr.port}" for c in connections if c.raddr and not is_here(c.raddr.ip)]
-        return found
+        return [f"{c.raddr.ip}:{c.raddr.port}" for c in self.connections() if c.raddr and not is_here(c.raddr.ip)]
 
     def tried(self) -> list[str]:
         """Every other machine and name that any process asked for since the start, with the process that did."""
