@@ -36,6 +36,8 @@ bench: $(VENV)/.dev
 	$(RUN) -m bench.data
 	$(RUN) -m bench.predict
 	$(RUN) -m bench.unfamiliar
+	$(RUN) -m bench.train_speed --device cpu
+	$(RUN) -m bench.reliability
 
 $(VENV)/.app: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)

@@ -22,7 +22,7 @@ SCENARIOS: tuple[str, ...] = (
     *("page_latency", "polls_memory", "many_runs"),  # R9 to R11
     *("ranks", "sweep_kills"),  # R12 and R13
     *("server", "canaries"),  # R14 and R15
-    "old_runs",  # R16
+    *("old_runs", "soak"),  # R16 and R17
 )
 """In the order of the goals."""
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from mammo_core.config_values import coerce
 from mammo_core.errors import ConfigError
-from mammo_core.storage import read_yaml
+from mammo_core.reading import read_yaml
 
 SCHEMA_VERSION = 1
 DEFAULT_SEEDS = (42, 43, 44)

@@ -11,8 +11,8 @@ import yaml
 
 from mammo_core.config import TrainConfig
 from mammo_core.errors import ConfigError, CorruptRunFile
+from mammo_core.reading import YAML_FAULTS, read_yaml
 from mammo_core.settings import PROJECT_ROOT
-from mammo_core.storage import YAML_FAULTS, read_yaml
 
 PRESETS = PROJECT_ROOT / "configs"
 

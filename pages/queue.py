@@ -14,7 +14,7 @@ from pages.shared.housekeeping_panel import pick_run_to_keep
 from pages.shared.job_progress import follow_request
 from pages.shared.live_run import live_run
 
-ENDED_SHOWN = 12
+ENDED_SHOWN = 6
 workspace = current_workspace()
 
 

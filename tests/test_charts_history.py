@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import math
 from typing import Any
@@ -51,11 +49,13 @@ def parts(spec: Any) -> list[dict[str, Any]]:
 
 
 def values_of(layer: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a layer, whether they are written out or as a CSV text."""
+    """The rows of a layer, whether they are written out or as a list a column."""
     data = layer["data"]["values"]
-    if not isinstance(data, str):
+    flat = [step["flatten"] for step in layer.get("transform", []) if "flatten" in step]
+    if not flat:
         return data
-    return [{key: float(cell) if cell else None for key, cell in row.items()} for row in csv.DictReader(io.StringIO(data))]
+    ((columns,), (fields,)) = data, flat
+    return [dict(zip(fields, row, strict=True)) for row in zip(*(columns[field] for field in fields), strict=True)]
 
 
 def line_of(spec: dict[str, Any], name: str = "validation", panel: int = 0) -> list[tuple[float, float | None]]:

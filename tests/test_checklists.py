@@ -7,10 +7,11 @@ import re
 import pytest
 
 from make_runs import write_experiment, write_run
+from mammo_core.reading import read_json
 from mammo_core.report.checklist_results import looks
 from mammo_core.report.checklists import CHECKLISTS, NAMES, checklist_document, checklist_rows
 from mammo_core.report.run_facts import NOT_RECORDED, Known, RunFacts
-from mammo_core.storage import read_json, write_json, write_yaml
+from mammo_core.storage import write_json, write_yaml
 
 DATASET = {
     "synthetic": True,

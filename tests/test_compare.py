@@ -16,11 +16,12 @@ from mammo_core.analysis.compare import compare
 from mammo_core.analysis.groups import Repetition
 from mammo_core.analysis.resampling import difference, group_interval, resample_passes
 from mammo_core.errors import ConfigError, MammoError
+from mammo_core.reading import read_json
 from mammo_core.runs.importers import import_history
 from mammo_core.runs.run_dir import RunDir, list_runs
 from mammo_core.runs.schema import HEADLINE_METRICS
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_json, write_json
+from mammo_core.storage import write_json
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from mammo_core.data.reader import read_film
 from mammo_core.errors import CheckpointMismatch, ConfigError, CorruptRunFile, MammoError, WeightsNotFound, readable
 from mammo_core.predict.unfamiliar import load_guard
 from mammo_core.presets import parse_overrides
+from mammo_core.reading import read_json, read_yaml
 from mammo_core.runs.run_dir import RunDir
-from mammo_core.storage import read_json, read_yaml
 from mammo_core.training.checkpoint import load_checkpoint, load_tensors
 from mammo_core.training.models import build_model
 from mammo_core.training.weights import find_weights, load_into

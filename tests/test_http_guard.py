@@ -70,7 +70,7 @@ def test_our_own_pages_pass_with_headers_that_no_answer_can_weaken(path):
     headers = dict(start["headers"])
     assert (start["status"], body["body"]) == (200, b"film")
     assert headers[b"x-frame-options"] == b"DENY" and b"X-Frame-Options" not in headers
-    assert b"script-src 'self' blob: 'unsafe-eval' 'sha256-x';" in headers[b"content-security-policy"]
+    assert b"script-src 'self' blob: 'sha256-x';" in headers[b"content-security-policy"]
     assert b"connect-src 'self' ws://localhost:8501;" in headers[b"content-security-policy"]
     assert headers[b"set-cookie"] == b"a=1; HttpOnly" and b"strict-transport-security" not in headers
 

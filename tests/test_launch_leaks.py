@@ -15,12 +15,13 @@ from mammo_core.data.near_pairs import NEAR_COLUMNS
 from mammo_core.data.split_review import proof_today
 from mammo_core.data.splits import SplitPlan, changes_since, load_split, save_split, split_dataset
 from mammo_core.errors import MammoError, SplitError
+from mammo_core.reading import read_json, read_text_table
 from mammo_core.report.checklist_answers import left_out, partition, proof
 from mammo_core.report.model_card import model_card
 from mammo_core.report.run_facts import RunFacts
 from mammo_core.runs.run_dir import RunDir, list_runs
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_json, read_text_table, write_json, write_table
+from mammo_core.storage import write_json, write_table
 from mammo_core.workflows.launch import LaunchPlan, launch
 from mammo_core.workflows.launch_preview import preview_launch
 from test_splits import make_manifest, make_patients

@@ -29,7 +29,8 @@ from mammo_core.explain.localisation import (
     mean_estimates,
 )
 from mammo_core.explain.localisation_summary import summarise
-from mammo_core.storage import read_text_table, write_json, write_table
+from mammo_core.reading import read_text_table
+from mammo_core.storage import write_json, write_table
 from mammo_core.workflows.localise import localise_run
 from mammo_core.workflows.map_records import films_with_outline, localisation_file
 

@@ -7,8 +7,9 @@ from make_map_checks import localisation_record, repeated, sanity_record, write_
 from make_models import write_drawn_dataset
 from make_runs import write_run
 from mammo_core.errors import CorruptRunFile
+from mammo_core.reading import read_text_table
 from mammo_core.runs.map_checks import LocalisationRecord, SanityRecord, read_check
-from mammo_core.storage import read_text_table, write_table, write_yaml
+from mammo_core.storage import write_table, write_yaml
 from mammo_core.workflows.map_records import (
     check_lines,
     films_with_outline,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from make_runs import write_experiment, write_run
-from mammo_core.analysis.variance import summarise_experiment
+from mammo_core.analysis.experiment_summary import summarise_experiment
 from mammo_core.report.model_card import model_card, model_card_of
 from mammo_core.report.run_facts import Known, RunFacts
 from mammo_core.settings import RESEARCH_ONLY

@@ -10,8 +10,8 @@ from sklearn import metrics as sk
 
 from make_runs import DENSITY, LESION, write_run
 from mammo_core.analysis.compare import compare
+from mammo_core.analysis.experiment_summary import write_experiment_summary
 from mammo_core.analysis.out_of_fold import pooled_metrics
-from mammo_core.analysis.variance import write_experiment_summary
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
 from mammo_core.storage import write_table

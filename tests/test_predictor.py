@@ -18,9 +18,10 @@ from mammo_core.errors import CheckpointMismatch, ConfigError, DataError, RunNot
 from mammo_core.predict.ensemble import combine
 from mammo_core.predict.predictor import Predictor
 from mammo_core.predict.result_files import headline, prediction_json, prediction_pdf, prediction_png
+from mammo_core.reading import read_text_table
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import RESEARCH_ONLY
-from mammo_core.storage import read_text_table, write_table, write_text
+from mammo_core.storage import write_table, write_text
 from mammo_core.training.checkpoint import load_checkpoint, save_checkpoint
 from mammo_core.workflows.prediction import Maps, predict_exams
 

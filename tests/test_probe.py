@@ -127,6 +127,14 @@ def test_runs_follow_one_another_and_the_longest_is_named() -> None:
     assert total.total_seconds == pytest.approx(sum(each))
 
 
+def test_on_several_cards_each_run_begins_where_the_first_card_is_free() -> None:
+    works = [Workload(160, 32, epochs) for epochs in (30, 10, 10, 40)]
+    each = [work.epochs * epoch_seconds(made(), work) + 10.0 + FINISH_SECONDS for work in works]
+    total = estimate(made(), works, (512, 512), early_stopping=False, at_once=2)
+    assert total.total_seconds == pytest.approx(max(each[0], each[1] + each[2] + each[3]))
+    assert estimate(made(), works, (512, 512), False, at_once=9).total_seconds == pytest.approx(each[3])
+
+
 def test_films_that_stay_on_the_graphics_card_are_added_to_its_memory() -> None:
     total = estimate(made(gpu_bytes=10**9, device="NVIDIA H100"), [Workload(160, 32, 20)], (512, 512), early_stopping=False)
     assert total.gpu_bytes == 10**9 + (160 + 32 + 32) * 512 * 512

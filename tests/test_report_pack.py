@@ -11,10 +11,13 @@ import pytest
 from PIL import Image
 
 from make_runs import DENSITY, LESION, write_experiment, write_run
-from mammo_core.analysis.variance import describe, finished_runs, metric_spread, summarise_experiment
+from mammo_core.analysis.experiment_summary import summarise_experiment
+from mammo_core.analysis.finished import finished_runs
+from mammo_core.analysis.variance import describe, metric_spread
 from mammo_core.config import TrainConfig
 from mammo_core.errors import ConfigError, MammoError
 from mammo_core.presets import load_preset
+from mammo_core.reading import read_json, read_text_table
 from mammo_core.report.figures import FigureSize
 from mammo_core.report.pack_figures import short_names
 from mammo_core.report.pack_tables import class_tables, judged_alike
@@ -25,7 +28,7 @@ from mammo_core.report.run_facts import Known, RunFacts
 from mammo_core.report.tables import escape_latex, safe_csv, seed_numbers, seed_table, to_latex, to_markdown
 from mammo_core.runs.schema import MetricValue
 from mammo_core.settings import RESEARCH_ONLY
-from mammo_core.storage import read_json, read_text_table, sha256_of, write_json, write_table
+from mammo_core.storage import sha256_of, write_json, write_table
 
 
 def picture(_run) -> bytes:

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 from mammo_core.cli import app
 from mammo_core.data.manifest import Dataset, load_dataset
 from mammo_core.data.splits import load_split
+from mammo_core.reading import read_json
 from mammo_core.report.reproduce import guide, split_commands
 from mammo_core.report.run_facts import RunFacts
 from mammo_core.settings import Workspace, open_workspace
-from mammo_core.storage import read_json, sha256_of, write_table
+from mammo_core.storage import sha256_of, write_table
 from mammo_core.workflows.launch import LaunchPlan, create_run, plan_runs
 
 SETTINGS = {"arch": "tf_efficientnet_lite0", "weights": "none", "epochs": 5, "task": "density"}

@@ -17,10 +17,11 @@ from command_line import one_line, run_command
 from demo_data import demo_workspace
 from make_runs import write_run
 from mammo_core.errors import ConfigError, MammoError
+from mammo_core.reading import read_json
 from mammo_core.runs.liveness import this_process
 from mammo_core.runs.run_dir import RunDir, experiment_runs
 from mammo_core.settings import PROJECT_ROOT, Workspace
-from mammo_core.storage import is_locked, lock_of, read_json, write_json
+from mammo_core.storage import is_locked, lock_of, write_json
 from mammo_core.workflows.slurm import (
     MAX_IDLE_STARTS,
     SlurmOptions,

@@ -13,18 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mammo_core.errors import CorruptRunFile, DiskFull, NameNotAllowed, WriteFailed
-from mammo_core.storage import (
-    check_name,
-    is_locked,
-    leftovers,
-    lock_of,
-    read_json,
-    read_text_table,
-    read_yaml,
-    write_atomic,
-    write_json,
-    write_yaml,
-)
+from mammo_core.reading import read_json, read_text_table, read_yaml
+from mammo_core.storage import check_name, is_locked, leftovers, lock_of, new_folder, write_atomic, write_json, write_yaml
 
 
 @pytest.mark.parametrize(
@@ -57,6 +47,42 @@ def test_a_failing_writer_leaves_the_old_file_and_no_leftover(tmp_path):
         write_atomic(path, fail)
     assert read_json(path) == {"old": 1}
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_new_folder_is_there_whole_or_not_at_all(tmp_path, alone):
+    with pytest.raises(ValueError, match="boom"), new_folder(tmp_path / "set", alone=alone) as place:
+        write_json(place / "a.json", 1)
+        raise ValueError("boom")
+    assert os.listdir(tmp_path) == []
+    with new_folder(tmp_path / "set", alone=alone) as place:
+        write_json(place / "a.json", 2)
+        assert not (tmp_path / "set").exists()
+    assert os.listdir(tmp_path) == ["set"]
+    assert read_json(tmp_path / "set" / "a.json") == 2
+
+
+def test_a_new_folder_never_takes_the_place_of_one_that_holds_something(tmp_path):
+    kept = tmp_path / "set" / "a.json"
+    kept.parent.mkdir()
+    write_json(kept, "old")
+    with pytest.raises(WriteFailed, match="set could not be written"), new_folder(tmp_path / "set", alone=False) as place:
+        write_json(place / "b.json", "new")
+    assert os.listdir(tmp_path / "set") == ["a.json"]
+    assert os.listdir(tmp_path) == ["set"]
+
+
+def test_who_makes_a_folder_alone_starts_afresh_and_who_does_not_leaves_the_others_theirs(tmp_path):
+    with new_folder(tmp_path / "set", alone=False) as first, new_folder(tmp_path / "other", alone=False):
+        (first / "mine").touch()
+        killed = tmp_path / ".set.tmp"
+        killed.mkdir()
+        (killed / "old").touch()
+        with new_folder(tmp_path / "set", alone=True) as second:
+            assert os.listdir(second) == []
+        assert os.listdir(first) == ["mine"]
+        (tmp_path / "set").rmdir()
+    assert os.listdir(tmp_path / "set") == ["mine"]
 
 
 def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path):

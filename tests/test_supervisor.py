@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 
@@ -9,6 +10,7 @@ import psutil
 import pytest
 
 from demo_data import demo_workspace
+from make_runs import write_run
 from mammo_core.runs import queue
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace, open_workspace
@@ -84,6 +86,18 @@ def test_while_the_queue_is_paused_no_training_starts(tmp_path):
     queue.go_on(workspace)
     _wait(lambda: queue.find_request(workspace, request.id).state == "failed", "the training to be tried")
     thread.stop()
+
+
+def test_the_summary_of_an_experiment_is_made_up_for_where_a_child_died_just_before_it(tmp_path):
+    workspace = open_workspace(tmp_path / "runs")
+    run = write_run(workspace.experiments / "e" / "seed_1", seed=1, epochs=3, replicates=10)
+    request = queue.enqueue(workspace, "train", {"run": run.id}, "Train")
+    queue.update(workspace, request.id, state="running", pid=2**22 + 1)
+    thread = Supervisor(workspace)
+    thread.start()
+    _wait(lambda: queue.find_request(workspace, request.id).state == "done", "the child to be seen gone")
+    thread.stop()
+    assert json.loads((workspace.experiments / "e" / "seeds_summary.json").read_text())["seeds"] == [1]
 
 
 def test_one_run_trains_at_a_time_and_every_ending_of_a_child_or_a_server_is_told(home, supervisor):

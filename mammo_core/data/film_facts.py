@@ -12,7 +12,8 @@ import pandas as pd
 
 from mammo_core.data.manifest import Dataset
 from mammo_core.errors import CorruptRunFile, DataError
-from mammo_core.storage import read_text_table, write_table
+from mammo_core.reading import read_text_table
+from mammo_core.storage import write_table
 
 if TYPE_CHECKING:
     from mammo_core.data.film import FilmFacts

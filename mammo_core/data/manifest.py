@@ -13,8 +13,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mammo_core.errors import CorruptRunFile, DataError, MammoError
+from mammo_core.reading import read_json, read_text_table
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_json, read_text_table, write_json
+from mammo_core.storage import write_json
 
 MANIFEST_COLUMNS = ("image_id", "patient_id", "exam_id", "laterality", "view", "center", "vendor", "label")
 PATH_COLUMNS = ("image_id", "path", "mask_path", "sha256")

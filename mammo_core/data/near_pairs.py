@@ -6,7 +6,8 @@ import pandas as pd
 
 from mammo_core.data.manifest import Dataset
 from mammo_core.errors import CorruptRunFile, DataError
-from mammo_core.storage import lock_of, read_text_table, write_table
+from mammo_core.reading import read_text_table
+from mammo_core.storage import lock_of, write_table
 
 NEAR_FILE = "near_duplicates.csv"
 NEAR_COLUMNS = ("image_id", "other_id", "distance", "correlation", "confirmed", "decision")

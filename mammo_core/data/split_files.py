@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -16,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mammo_core.data.split_proof import SPLITS, Proof, places
 from mammo_core.errors import CorruptRunFile, MammoError, SplitError
+from mammo_core.reading import read_json, read_text_table
 from mammo_core.settings import Workspace
-from mammo_core.storage import lock_of, read_json, read_text_table, sync_folder, write_atomic, write_json, writing
+from mammo_core.storage import lock_of, new_folder, write_atomic, write_json, writing
 
 SPLIT_COLUMNS = ("image_id", "patient_id", "group_id", "split", "fold")
 TABLE_FILE = "split.csv"
@@ -236,17 +235,10 @@ def save_split(workspace: Workspace, name: str, split: Split, override_reason: s
         with lock_of(workspace.splits / ".lock"):
             if target.exists():
                 raise SplitError(f"There already is a split {name!r}, and nothing is overwritten; choose another name.")
-            building = workspace.splits / f".{name}.tmp"
-            shutil.rmtree(building, ignore_errors=True)
-            building.mkdir()
-            try:
+            with new_folder(target, alone=True) as building:
                 reason = ((override_reason or "").strip() or split.record.override_reason) if leaks_in(split) else None
                 named = split.record.model_copy(update={"name": name, "override_reason": reason})
                 record = write_split(building, Split(split.table, named))
-                os.replace(building, target)
-                sync_folder(workspace.splits)
-            finally:
-                shutil.rmtree(building, ignore_errors=True)
     return Split(split.table, record)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from mammo_core.data.manifest import Dataset
 from mammo_core.data.split_files import check_table
 from mammo_core.errors import SplitError
-from mammo_core.storage import refuse_wide_table
+from mammo_core.reading import refuse_wide_table
 
 ROLES = {
     "image_id": ("image_id", "image", "imageid", "film", "file", "filename", "file_name", "path", "image_path"),

@@ -18,9 +18,9 @@ from mammo_core.data.preprocess import PREPROCESSING_VERSION
 from mammo_core.data.split_one_view import normal_view
 from mammo_core.errors import CheckpointMismatch, MammoError
 from mammo_core.predict.unfamiliar import FeatureGuard, load_guard
+from mammo_core.reading import read_text_table
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_text_table
 from mammo_core.training.checkpoint import Checkpoint, load_checkpoint
 from mammo_core.training.fusion import features_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mammo_core.analysis.variance import split_hash
+from mammo_core.analysis.finished import split_hash
 from mammo_core.report.run_facts import NOT_RECORDED, RunFacts
 from mammo_core.report.split_words import left_out_words, override_words, patient_words, shared_words, warning_words
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mammo_core.analysis.finished import finished_runs
 from mammo_core.analysis.metrics import TITLES
-from mammo_core.analysis.variance import SD_DEFINITION, finished_runs, metric_spread
+from mammo_core.analysis.variance import SD_DEFINITION, metric_spread
 from mammo_core.report.checklist_answers import Study, each
 from mammo_core.report.pack_words import interval_words, mean_interval, stated_results
 from mammo_core.report.run_facts import NOT_RECORDED, PARTS, RunFacts, value_text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mammo_core.report.long_data import csv_data
+from mammo_core.report.long_data import long_data
 from mammo_core.report.spec import Spec, number, tooltip
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ HOVER = "hover"
 CROSSHAIR = "crosshair"
 """Name of the selection that holds the epoch under the pointer."""
 FEW_ROWS = 100
-"""More rows than this are written as a text."""
+"""More rows than this are written as a list a column."""
 HOVER_PIXELS = 3
 """Tooltips stand at least this far apart: of a long history every second or third epoch has one."""
 
@@ -48,11 +48,12 @@ class Told:
         return len(next(iter(self.columns.values())))
 
     def data(self, *fields: str) -> Spec:
-        """Inline data of some fields."""
+        """The ``data`` of some fields, and the ``transform`` that it needs."""
         chosen = {field: self.columns[field] for field in fields}
         if self.count > FEW_ROWS:
-            return csv_data(chosen)
-        return {"values": [dict(zip(chosen, row, strict=True)) for row in zip(*chosen.values(), strict=True)]}
+            return long_data(chosen)
+        rows = [dict(zip(chosen, row, strict=True)) for row in zip(*chosen.values(), strict=True)]
+        return {"data": {"values": rows}, "transform": []}
 
 
 def told_values(entries: Sequence[tuple[str, str]], frame: pd.DataFrame, panel: Panel) -> Told:
@@ -80,16 +81,17 @@ def hover_layer(told: Told, panel: Panel) -> Spec:
     width = max(4.0, panel.width / max(panel.epochs if axis.field == "epoch" else told.count, 1))
     mark = {"type": "rule", "opacity": 0, "strokeWidth": width, "clip": True}
     encoding = {"x": number(axis.field, scale=panel.x_scale), "tooltip": tooltip(*told.lines)}
-    return {"name": f"{HOVER}_{panel.name}", "data": told.all_data, "mark": mark, "encoding": encoding}
+    return {"name": f"{HOVER}_{panel.name}", **told.all_data, "mark": mark, "encoding": encoding}
 
 
 def crosshair(told: Told, panel: Panel) -> Spec:
     """A thin line at the epoch under the pointer, in this panel and in all others that share the selection."""
     field = panel.x_axis.field
+    found = told.data(field)
     return {
         "name": f"{HOVER}_line_{panel.name}",
-        "data": told.data(field),
-        "transform": [{"filter": {"param": CROSSHAIR, "empty": False}}],
+        "data": found["data"],
+        "transform": [*found["transform"], {"filter": {"param": CROSSHAIR, "empty": False}}],
         "mark": {"type": "rule", "style": "guide", "clip": True},
         "encoding": {"x": number(field, scale=panel.x_scale)},
     }

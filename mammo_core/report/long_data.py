@@ -1,22 +1,26 @@
-"""Inline data of long histories: as a CSV text, a third of the bytes of one dict a row and quicker to write and to send."""
+"""Inline data of long histories: a list a column, a third of the bytes of one dict a row and quicker to write and to send."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from mammo_core.report.spec import Spec
 
 Cells = Sequence[float | None]
 
+DIGITS = 7
+"""No eye sees more in a figure."""
 
-def csv_data(columns: Mapping[str, Cells]) -> Spec:
-    """Columns of numbers as Vega-Lite data; ``None`` and NaN stay undefined. Seven digits: no eye sees more in a figure."""
-    table = np.array(list(columns.values()), dtype=np.float64).T
-    table[~np.isfinite(table)] = np.nan
-    row = ",".join(["%.7g"] * len(columns))
-    # one call for all numbers takes a third of the time of one call for each
-    text = "\n".join([row] * len(table)) % tuple(table.ravel().tolist())
-    values = "\n".join([",".join(columns), text.replace("nan", "")])
-    return {"values": values, "format": {"type": "csv", "parse": dict.fromkeys(columns, "number")}}
+
+def long_data(columns: Mapping[str, Cells]) -> Spec:
+    """Columns of numbers as the ``data`` and ``transform`` of a Vega-Lite layer; ``None`` and NaN stay undefined.
+
+    A CSV text would be as short, but its reader makes a function of the column names, which the app's pages do not allow.
+    """
+    values = {name: [_rounded(cell) for cell in cells] for name, cells in columns.items()}
+    return {"data": {"values": [values]}, "transform": [{"flatten": list(values)}]}
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None or not math.isfinite(number) else float(f"{number:.{DIGITS}g}")

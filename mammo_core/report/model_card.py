@@ -12,10 +12,12 @@ from typing import Any
 
 import pandas as pd
 
+from mammo_core.analysis.finished import finished_runs, split_hash
 from mammo_core.analysis.metrics import TITLES
-from mammo_core.analysis.variance import finished_runs, metric_spread, split_hash
+from mammo_core.analysis.variance import metric_spread
 from mammo_core.config import TrainConfig
 from mammo_core.errors import CorruptRunFile
+from mammo_core.reading import read_json
 from mammo_core.report.checklist_answers import centres_counted, left_out, preprocessing
 from mammo_core.report.checklist_results import failures
 from mammo_core.report.model_card_results import calibration, centres, performance, thresholds
@@ -28,7 +30,7 @@ from mammo_core.runs.history import best_epoch, epoch_word
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import Summary
 from mammo_core.settings import RESEARCH_ONLY
-from mammo_core.storage import read_json, sha256_of
+from mammo_core.storage import sha256_of
 
 SYNTHETIC = "**The films are synthetic (made by a program); no number here says anything about patients.**"
 TO_BE_WRITTEN = "*To be written by the author.*"

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mammo_core.analysis.variance import finished_runs, summarise_experiment
+from mammo_core.analysis.experiment_summary import summarise_experiment
+from mammo_core.analysis.finished import finished_runs
 from mammo_core.errors import MammoError
 from mammo_core.report import pack_figures as figures
 from mammo_core.report import reproduce

@@ -9,16 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from mammo_core.analysis.experiment_summary import summarise_experiment
+from mammo_core.analysis.finished import FinishedRun, finished_runs
 from mammo_core.analysis.metrics import TITLES
-from mammo_core.analysis.variance import (
-    SD_DEFINITION,
-    FinishedRun,
-    describe,
-    finished_runs,
-    metric_names,
-    metric_spread,
-    summarise_experiment,
-)
+from mammo_core.analysis.variance import SD_DEFINITION, describe, metric_names, metric_spread
 from mammo_core.report.pack_words import imported_note, interval_words
 from mammo_core.report.run_facts import NOT_RECORDED, PARTS, RunFacts
 from mammo_core.report.tables import safe_csv, seed_caption, seed_numbers, seed_table, to_latex, to_markdown

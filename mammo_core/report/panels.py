@@ -23,7 +23,7 @@ from mammo_core.report.line_names import (
     rows_on_top,
     spread_apart,
 )
-from mammo_core.report.long_data import csv_data
+from mammo_core.report.long_data import long_data
 from mammo_core.report.smoothing import smoothed
 from mammo_core.report.spec import Spec, by_series, layered, number
 from mammo_core.report.theme import DASHES, NEUTRAL, SHAPES
@@ -297,8 +297,8 @@ def single_line(one: Series, values: Values, panel: Panel, style: str) -> Spec:
     """A layer of its own, which needs no row to name its series."""
     field = panel.x_axis.field
     mark = {"type": "line", "style": style, "color": one.colour, "strokeDash": list(one.dash), "clip": panel.clip}
-    data = csv_data({field: [x for x, _ in values], "value": [y for _, y in values]})
-    return {"data": data, "mark": mark, "encoding": {"x": panel.x, "y": panel.y}}
+    data = long_data({field: [x for x, _ in values], "value": [y for _, y in values]})
+    return {**data, "mark": mark, "encoding": {"x": panel.x, "y": panel.y}}
 
 
 def _with_marker(values: Values, has_markers: bool) -> Values:

@@ -16,12 +16,13 @@ import pandas as pd
 import yaml
 
 from mammo_core.data.split_files import SplitRecord
+from mammo_core.reading import read_yaml
 from mammo_core.report.pack_words import origin
 from mammo_core.report.privacy import cleaned
 from mammo_core.report.run_facts import NOT_RECORDED, RunFacts, read_mapping
 from mammo_core.report.split_words import counted_reasons, leaks
 from mammo_core.settings import RESEARCH_ONLY
-from mammo_core.storage import read_yaml, sha256_of
+from mammo_core.storage import sha256_of
 
 ENVIRONMENT_KEYS = ("packages", "python", "platform", "processor", "device", "threads", "git_commit", "git_dirty")
 """Of ``environment.json``; whatever else stands there stays on the machine."""

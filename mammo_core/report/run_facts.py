@@ -21,9 +21,9 @@ from mammo_core.analysis.subgroups import Subgroup, subgroup_metrics, subgroups_
 from mammo_core.analysis.temperature import Temperature, fit_temperature
 from mammo_core.config import TrainConfig
 from mammo_core.errors import CorruptRunFile
+from mammo_core.reading import read_json
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import MetricsFile, MetricValue, Summary
-from mammo_core.storage import read_json
 
 NOT_RECORDED = "not recorded"
 PARTS = {"val": "validation", "test": "test"}

@@ -13,8 +13,8 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from mammo_core.errors import CorruptRunFile
+from mammo_core.reading import read_json_bytes
 from mammo_core.runs.schema import MetricValue
-from mammo_core.storage import read_json_bytes
 
 MAP = "map"
 """Name of the model's own map beside those that need no model."""

@@ -16,9 +16,10 @@ from typing import Any
 import pydantic
 
 from mammo_core.errors import CorruptRunFile, MammoError
+from mammo_core.reading import read_json
 from mammo_core.runs.schema import Request
 from mammo_core.settings import Workspace
-from mammo_core.storage import lock_of, read_json, write_json, writing
+from mammo_core.storage import lock_of, write_json, writing
 
 TRAINING_KINDS = frozenset({"train", "resume"})
 """Requests that need the training slot; the others run beside it, one at a time."""

@@ -18,20 +18,11 @@ import pydantic
 
 from mammo_core.config import TrainConfig, load_config
 from mammo_core.errors import CorruptRunFile, MammoError, RunNotFound
+from mammo_core.reading import read_json, read_json_bytes, read_text_table
 from mammo_core.runs.liveness import heartbeat_is_old
 from mammo_core.runs.schema import LIVE_STATES, EpochRecord, MetricsFile, Notes, State, Status, Summary
 from mammo_core.settings import Workspace
-from mammo_core.storage import (
-    check_name,
-    is_allowed_name,
-    is_locked,
-    lock_of,
-    read_json,
-    read_json_bytes,
-    read_text_table,
-    write_json,
-    writing,
-)
+from mammo_core.storage import check_name, is_allowed_name, is_locked, lock_of, write_json, writing
 
 EPOCH_RECORDS = pydantic.TypeAdapter(list[EpochRecord])
 

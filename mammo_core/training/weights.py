@@ -59,8 +59,9 @@ def find_weights(arch: str, weights: str) -> WeightsSource:
     packaged = _packaged_weights(arch)
     if packaged is not None:
         return packaged
-    if _in_hub_cache(arch):
-        return WeightsSource("hub", "ImageNet, found on this machine (timm)")
+    downloaded = _downloaded_weights(arch)
+    if downloaded is not None:
+        return WeightsSource("hub", "ImageNet, found on this machine (timm)", downloaded)
     raise WeightsNotFound(
         f"No ImageNet weights of {arch} are on this machine (looked for a weights package and for timm's download cache). "
         f"Choose {OFFLINE_ARCH}, whose weights are installed, name a local file in 'weights', or download them once with "
@@ -79,16 +80,19 @@ def _packaged_weights(arch: str) -> WeightsSource | None:
     return WeightsSource("package", f"ImageNet, from the package {name.replace('_', '-')}", Path(finder.get_model_file_path()))
 
 
-def _in_hub_cache(arch: str) -> bool:
+def _downloaded_weights(arch: str) -> Path | None:
+    """The file in timm's download cache, which holds it under the name of its hub."""
     import timm
     from huggingface_hub import try_to_load_from_cache  # timm's own downloader
 
     config = timm.get_pretrained_cfg(arch)
     if config is None or not config.hf_hub_id:
-        return False
-    return any(
-        isinstance(try_to_load_from_cache(config.hf_hub_id, name), str) for name in ("model.safetensors", "pytorch_model.bin")
-    )
+        return None
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        found = try_to_load_from_cache(config.hf_hub_id, name)
+        if isinstance(found, str):
+            return Path(found)
+    return None
 
 
 def load_into(model: nn.Module, arch: str, source: WeightsSource) -> None:
@@ -122,31 +126,46 @@ def head_prefixes(model: nn.Module) -> tuple[str, ...]:
 def _read_state(arch: str, source: WeightsSource) -> Mapping[str, torch.Tensor]:
     import timm
 
-    if source.path is None:  # timm's own download cache
-        state: Mapping[str, torch.Tensor] = timm.create_model(arch, pretrained=True).state_dict()
+    if source.path is None:
+        raise ValueError(f"no file of weights is named for {arch}")
+    state = _read_safetensors(source.path) if source.path.suffix == ".safetensors" else _load_tensors(source.path)
+    if source.kind == "file":
         return state
-    if source.path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(source.path)
-        except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
-            raise WeightsNotFound(
-                f"{source.path.name} is not a readable safetensors file; name another one in 'weights'."
-            ) from error
-    loaded = _load_tensors(source.path)
-    if source.kind != "package":
-        return loaded
+    if source.kind == "hub":  # in the form in which its author published it; timm would ask the hub for a newer one
+        return _published(arch, state)
     # The package names its tensors otherwise than timm but lists the same ones in the same order and shapes.
     like = timm.create_model(arch).state_dict()
     names = [key for key in like if not key.endswith("num_batches_tracked")]
-    values = [value for key, value in loaded.items() if not key.endswith("num_batches_tracked")]
+    values = [value for key, value in state.items() if not key.endswith("num_batches_tracked")]
     if [value.shape for value in values] != [like[name].shape for name in names]:
         raise WeightsNotFound(
             f"{source.path.name} does not list the tensors of {arch} in timm's order. Name a local weights file instead."
         )
     return {**like, **dict(zip(names, values, strict=True))}
+
+
+def _published(arch: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """The tensors as timm names them: it converts those of some architectures."""
+    import timm
+
+    try:
+        model: nn.Module = timm.create_model(arch, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(state)})
+    except (RuntimeError, KeyError) as error:
+        raise WeightsNotFound(
+            f"The downloaded weights of {arch} are damaged or those of another model. Delete them from timm's download cache and "
+            f"fetch them again with 'python -m mammo_core fetch-weights {arch}', or name a local file in 'weights'."
+        ) from error
+    return model.state_dict()
+
+
+def _read_safetensors(path: Path) -> Mapping[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+        raise WeightsNotFound(f"{path.name} is not a readable safetensors file; name another one in 'weights'.") from error
 
 
 def _load_tensors(path: Path) -> Mapping[str, torch.Tensor]:

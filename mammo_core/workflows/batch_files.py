@@ -15,9 +15,10 @@ from typing import Any
 import pandas as pd
 
 from mammo_core.errors import CorruptRunFile, DataError
+from mammo_core.reading import read_json, refuse_wide_table
 from mammo_core.report.tables import safe_csv
 from mammo_core.settings import RESEARCH_ONLY, Workspace
-from mammo_core.storage import is_allowed_name, read_json, refuse_wide_table, write_atomic, write_json, write_text
+from mammo_core.storage import is_allowed_name, write_atomic, write_json, write_text
 from mammo_core.workflows.batch_tables import exam_table, film_table
 
 SUMMARY, RESULTS, FILM_TABLE, EXAM_TABLE, FILES = (

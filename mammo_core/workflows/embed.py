@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import secrets
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +18,7 @@ from mammo_core.data.embeddings import FILMS, NETWORK, RECORD, VALUES, Embedding
 from mammo_core.data.manifest import load_dataset
 from mammo_core.errors import ConfigError, DataError
 from mammo_core.settings import Workspace, physical_cores
-from mammo_core.storage import LEFTOVER_SUFFIX, check_name, sha256_of, write_atomic, write_json, write_table, writing
+from mammo_core.storage import check_name, new_folder, sha256_of, write_atomic, write_json, write_table
 from mammo_core.training.batches import BatchLoader, FilmSet
 from mammo_core.training.checkpoint import cpu_copy
 from mammo_core.training.fusion import features_of, pooled_features
@@ -77,7 +74,7 @@ def embed_dataset(workspace: Workspace, plan: EmbedPlan, progress: Progress) -> 
         raise DataError(f"Not one film of {plan.dataset} could be read ({first}). If the folder moved, relink the data set.")
     load = CachedFilms(cache, dict(index.keys))
     values = _features(network, scale, FilmSet(films, np.zeros(len(films), dtype=np.int64), load), plan, progress)
-    with _new_folder(folder) as place:
+    with new_folder(folder, alone=False) as place:
         write_atomic(place / VALUES, lambda file: np.save(file, values, allow_pickle=False))
         write_table(place / FILMS, pd.DataFrame({"image_id": films, "film": [index.keys[image_id] for image_id in films]}))
         write_atomic(place / NETWORK, lambda file: torch.save(cpu_copy(network), file))
@@ -116,17 +113,3 @@ def _features(
     if not np.isfinite(found).all():
         raise DataError(f"{plan.arch} answers with numbers that are not finite, so its weights are damaged. Name others.")
     return found
-
-
-@contextlib.contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that is there whole or not at all."""
-    place = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{LEFTOVER_SUFFIX}")
-    with writing(folder.name):
-        place.mkdir(parents=True)
-    try:
-        yield place
-        with writing(folder.name):
-            place.rename(folder)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import time
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ class Estimate:
     run_seconds: float
     """Of the longest run."""
     total_seconds: float
-    """Of all runs, one after another."""
+    """From the start of the first run to the end of the last."""
     memory_bytes: int
     gpu_bytes: int | None
     runs: int
@@ -101,11 +102,14 @@ def epoch_seconds(probe: Probe, work: Workload) -> float:
     return steps * probe.step_seconds + passes * probe.evaluation_seconds + probe.checkpoint_seconds
 
 
-def estimate(probe: Probe, works: Sequence[Workload], image_size: tuple[int, int], early_stopping: bool) -> Estimate:
-    """Put together what ``works`` take, one run after another.
+def estimate(
+    probe: Probe, works: Sequence[Workload], image_size: tuple[int, int], early_stopping: bool, at_once: int = 1
+) -> Estimate:
+    """Put together what ``works`` take.
 
     Parameters
     ----------
+    at_once : runs that train beside each other, one a graphics card; each begins where the first of them is free
     image_size : height and width, pixels; films may lie on the graphics card as one byte a pixel
     early_stopping : whether runs may end before their planned epochs
     """
@@ -115,7 +119,7 @@ def estimate(probe: Probe, works: Sequence[Workload], image_size: tuple[int, int
     return Estimate(
         epoch_seconds=max(epochs),
         run_seconds=max(runs),
-        total_seconds=sum(runs),
+        total_seconds=_last_end(runs, at_once),
         memory_bytes=round(MEMORY_MARGIN * probe.memory_bytes),
         gpu_bytes=None if probe.gpu_bytes is None else probe.gpu_bytes + kept,
         runs=len(works),
@@ -126,10 +130,17 @@ def estimate(probe: Probe, works: Sequence[Workload], image_size: tuple[int, int
     )
 
 
-def estimate_launch(probe: Probe, planned: Sequence[PlannedRun]) -> Estimate:
-    """What these runs take, by what was measured for :func:`question_of` them."""
+def _last_end(seconds: Sequence[float], at_once: int) -> float:
+    free = [0.0] * at_once
+    for run in seconds:
+        heapq.heapreplace(free, free[0] + run)
+    return max(free)
+
+
+def estimate_launch(probe: Probe, planned: Sequence[PlannedRun], at_once: int = 1) -> Estimate:
+    """What these runs take, by what was measured for :func:`question_of` them; ``at_once`` train beside each other."""
     config = planned[0].config
-    return estimate(probe, workloads(planned), config.image_size, config.early_stopping_patience is not None)
+    return estimate(probe, workloads(planned), config.image_size, config.early_stopping_patience is not None, at_once)
 
 
 # ---- what else takes time ---------------------------------------------------------------------------------------------

@@ -181,15 +181,14 @@ class HttpGuard:
 def security_headers(door: Door, host: str) -> list[tuple[bytes, bytes]]:
     """What every answer carries: scripts, styles, pictures and data come from the app itself and go nowhere else.
 
-    ``blob:`` scripts are those of the film viewer; ``'unsafe-eval'`` is what the charts' reader of long tables needs (D3 makes
-    a function of the column names). ``connect-src`` names the socket's address as well: older browsers do not count it to
-    ``'self'``.
+    ``blob:`` scripts are those of the film viewer. ``connect-src`` names the socket's address as well: older browsers do not
+    count it to ``'self'``.
     """
     https = (door.origin or "").startswith("https:")
     policy = "; ".join(
         (
             "default-src 'self'",
-            " ".join(("script-src 'self' blob: 'unsafe-eval'", *door.inline_scripts)),
+            " ".join(("script-src 'self' blob:", *door.inline_scripts)),
             "style-src 'self' 'unsafe-inline'",
             "img-src 'self' data: blob:",
             "font-src 'self' data:",

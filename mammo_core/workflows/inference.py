@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pandas as pd
 
 from mammo_core.data.manifest import Dataset, load_dataset
+from mammo_core.reading import read_text_table
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_text_table
 from mammo_core.training.batches import BatchLoader
 from mammo_core.training.checkpoint import load_checkpoint
 from mammo_core.training.inference import infer

@@ -7,7 +7,6 @@ The manifest, the record and the audit hold pseudonyms only. What can name a per
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -44,7 +43,7 @@ from mammo_core.data.sandbox import DecodePool, FilmSummary, Job
 from mammo_core.data.splits import import_split, save_split
 from mammo_core.errors import DataError, DiskFull, FilmUnreadable, NameNotAllowed, SplitError
 from mammo_core.settings import Workspace, physical_cores
-from mammo_core.storage import lock_of, sync_folder, write_json, write_table, writing
+from mammo_core.storage import lock_of, new_folder, write_json, write_table, writing
 from mammo_core.workflows.ingest_record import Findings, record_of
 from mammo_core.workflows.lesion_outlines import OutlineReading, boxes_of, join_outlines
 
@@ -92,21 +91,14 @@ def import_dataset(
         lock.acquire(timeout=0)
     except TimeoutError as error:
         raise DataError(f"An import under the name {name!r} is running; wait for it or choose another name.") from error
-    building = workspace.datasets / f".{name}.tmp"
     thumbnails = thumbnail_path(workspace, name, "any").parent
     try:
         if target.exists():
             raise DataError(f"There already is a data set {name!r}, and nothing is overwritten; choose another name.")
-        shutil.rmtree(building, ignore_errors=True)
         try:
-            with writing(name):
-                building.mkdir()
-            _build(building, thumbnails, plan, name, _Reading(progress, readers))
-            with writing(name):
-                os.replace(building, target)
-                sync_folder(workspace.datasets)
+            with new_folder(target, alone=True) as building:
+                _build(building, thumbnails, plan, name, _Reading(progress, readers))
         except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
             shutil.rmtree(thumbnails, ignore_errors=True)
             raise
     finally:

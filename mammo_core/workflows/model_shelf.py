@@ -13,12 +13,13 @@ from mammo_core.analysis.metrics import TITLES, evaluate_predictions
 from mammo_core.config import TrainConfig
 from mammo_core.errors import CheckpointMismatch, CorruptRunFile, MammoError
 from mammo_core.predict.model_record import SUFFIX, ModelRecord, model_path, read_record
+from mammo_core.reading import read_json
 from mammo_core.report.model_card import model_card
 from mammo_core.report.privacy import cleaned, without_places
 from mammo_core.runs.listing import RunCard, list_cards
 from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import RESEARCH_ONLY, Workspace
-from mammo_core.storage import read_json, write_atomic
+from mammo_core.storage import write_atomic
 from mammo_core.workflows.overview import value_text
 from mammo_core.workflows.shelf import SHELF_METRICS, metric_over_runs
 from mammo_core.workflows.uploads import uploads_folder

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchOptions", "list_batches", "load_batch", "predict_batch", "run_batch"]
 
 MAX_FILMS = 10_000
-"""More would make a results file that is not read again (``storage.MAX_JSON_BYTES``)."""
+"""More would make a results file that is not read again (``reading.MAX_JSON_BYTES``)."""
 SAVE_SECONDS = 60.0
 """Least time between two savings of what there is, so that a crash costs a minute."""
 MAP_HEIGHT = 1600

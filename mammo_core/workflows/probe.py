@@ -29,8 +29,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mammo_core.config import TrainConfig
 from mammo_core.errors import ConfigError, CorruptRunFile, MammoError, OutOfMemory
+from mammo_core.reading import read_json
 from mammo_core.settings import Workspace, physical_cores
-from mammo_core.storage import read_json, write_json
+from mammo_core.storage import write_json
 from mammo_core.workflows.slots import graphics_cards, slots_of
 from mammo_core.workflows.supervisor import start_child
 

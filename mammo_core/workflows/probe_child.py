@@ -21,8 +21,9 @@ import torch
 import mammo_core.workflows.train_run  # noqa: F401  the memory is then that of the process that trains
 from mammo_core.config import TrainConfig
 from mammo_core.errors import ConfigError, MammoError, OutOfMemory
+from mammo_core.reading import read_json
 from mammo_core.settings import physical_cores
-from mammo_core.storage import read_json, write_atomic, write_json
+from mammo_core.storage import write_atomic, write_json
 from mammo_core.training.batches import BatchLoader, FilmSet
 from mammo_core.training.checkpoint import cpu_copy
 from mammo_core.training.engine import Engine, Stopped

@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammo_core.errors import ConfigError, MammoError
+from mammo_core.reading import read_json
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.runs.schema import LIVE_STATES, RESUMABLE_STATES
 from mammo_core.settings import PROJECT_ROOT, Workspace
-from mammo_core.storage import read_json, write_json
+from mammo_core.storage import write_json
 from mammo_core.terminal import log_to_stderr
 from mammo_core.workflows.commands import groups_of
 

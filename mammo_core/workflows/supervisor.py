@@ -27,7 +27,7 @@ from mammo_core.runs.run_dir import find_run
 from mammo_core.runs.schema import LIVE_STATES, Request
 from mammo_core.settings import HOME_VARIABLE, PROJECT_ROOT, Workspace, physical_cores
 from mammo_core.storage import is_locked, lock_of
-from mammo_core.workflows.exit_codes import BUSY, DISK_FULL
+from mammo_core.workflows.exit_codes import BUSY, DISK_FULL, DONE
 from mammo_core.workflows.housekeeping import remove_leftovers
 from mammo_core.workflows.slots import slots_of
 
@@ -219,12 +219,12 @@ class Supervisor(threading.Thread):
                 self._workspace, request.id, state="waiting", started_at=None, pid=None, message="Waiting for the training slot"
             )
             return
-        state, message = self._training_end(request) if request.kind in queue.TRAINING_KINDS else ("failed", "")
+        state, message = self._training_end(request, code) if request.kind in queue.TRAINING_KINDS else ("failed", "")
         if state == "failed" and not message:
             message = describe_exit(code)
         queue.update(self._workspace, request.id, state=state, message=message, finished_at=time.time())
 
-    def _training_end(self, request: Request) -> tuple[str, str]:
+    def _training_end(self, request: Request, code: int | None) -> tuple[str, str]:
         """How the run itself says that it ended; a run whose process died without a word is closed as interrupted."""
         try:
             run = find_run(self._workspace, request.arguments["run"])
@@ -233,6 +233,10 @@ class Supervisor(threading.Thread):
             return "failed", str(error)
         if status is None or status.state in LIVE_STATES or status.state == "queued":
             return "failed", ""
+        if status.state == "finished" and code != DONE:  # it may have died before it wrote the summary of its experiment
+            from mammo_core.analysis.experiment_summary import write_experiment_summary
+
+            write_experiment_summary(self._workspace, run.experiment)
         return ("failed" if status.state == "failed" else "done"), status.message
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mammo_core.analysis.variance import write_experiment_summary
+from mammo_core.analysis.experiment_summary import write_experiment_summary
 from mammo_core.errors import MammoError, NonFiniteLoss, RunBusy, WriteFailed
 from mammo_core.report.privacy import without_places
 from mammo_core.runs.run_dir import RunDir

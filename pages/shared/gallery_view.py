@@ -10,10 +10,10 @@ import streamlit as st
 from PIL import Image
 
 from mammo_core.errors import CorruptRunFile
+from mammo_core.reading import read_json
 from mammo_core.report.map_tables import gallery_counts, gallery_rows
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_json
 from mammo_core.workflows.map_records import part_title
 from mammo_core.workflows.telling_films import gallery_folder
 from pages.shared.figures import MIME, download_table

@@ -23,6 +23,7 @@ from mammo_core.workflows.launch import LaunchPlan, PlannedRun, plan_runs
 from mammo_core.workflows.launch_preview import LaunchPreview
 from mammo_core.workflows.overview import plural
 from mammo_core.workflows.probe import Probe, Question, is_probing, kept_probe, probe_problem, start_probe
+from mammo_core.workflows.slots import slots_of
 from pages.shared.frame import current_workspace, device_name, plain
 from pages.shared.glossary import explain
 from pages.shared.split_view import place_name
@@ -42,7 +43,8 @@ def weights_words(arch: str, weights: str) -> str:
 def draw_runs(outlook: LaunchPreview) -> None:
     """How many runs of how many epochs, and their names."""
     runs, epochs = plural(len(outlook.runs), "run"), plural(outlook.epochs, "epoch")
-    order = ", one after another" if len(outlook.runs) > 1 else ""
+    cards = slots_of(current_workspace()).count
+    order = "" if len(outlook.runs) == 1 else ", one after another" if cards == 1 else f", {cards} at once"
     st.markdown(f"**{runs}** of {epochs}{order}, on {device_name()}:")
     names = "  \n".join(plain(name) for name in outlook.runs[:NAMES_SHOWN])
     more = f"  \nand {len(outlook.runs) - NAMES_SHOWN} more" if len(outlook.runs) > NAMES_SHOWN else ""
@@ -72,13 +74,15 @@ def _follow_probe(question: Question) -> None:
     def look() -> None:
         if not is_probing(current_workspace(), question):
             st.rerun()
-        st.markdown(":material/timer: Measuring time and memory of one step, for about 20 seconds. You can go on.")
+        st.markdown(
+            ":material/timer: Measuring one step, for about ten seconds and the time to start. You can go on."
+        )
 
     st.fragment(look, run_every=PROBE_POLL_SECONDS)()
 
 
 def _tell_estimate(measured: Probe, planned: Sequence[PlannedRun]) -> None:
-    made = estimate_launch(measured, planned)
+    made = estimate_launch(measured, planned, slots_of(current_workspace()).count)
     words = estimate_words(made, trainings_ahead(current_workspace()))
     st.markdown(f":material/timer: **{plain(words[0].upper() + words[1:])}**")
     config = planned[0].config

@@ -10,9 +10,10 @@ from streamlit.testing.v1 import AppTest
 from mammo_core.data.exclusions import exclude, read_exclusions
 from mammo_core.data.manifest import Dataset
 from mammo_core.data.near_pairs import NEAR_COLUMNS
+from mammo_core.reading import read_json
 from mammo_core.runs.queue import list_requests, update
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_json, write_json, write_table
+from mammo_core.storage import write_json, write_table
 
 OpenPage = Callable[..., AppTest]
 Read = Callable[[AppTest], str]

@@ -11,9 +11,10 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import make_public_sets
+from mammo_core.reading import read_json
 from mammo_core.runs.queue import list_requests, update
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_json, write_json
+from mammo_core.storage import write_json
 
 OpenPage = Callable[..., AppTest]
 Read = Callable[[AppTest], str]

@@ -13,10 +13,11 @@ from streamlit.testing.v1 import AppTest
 
 from make_map_checks import localisation_record, repeated, sanity_record, write_localisation, write_sanity
 from make_models import write_drawn_dataset
+from mammo_core.reading import read_text_table
 from mammo_core.runs.queue import list_requests, update
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import RESEARCH_ONLY, Workspace
-from mammo_core.storage import read_text_table, write_json, write_table, write_yaml
+from mammo_core.storage import write_json, write_table, write_yaml
 
 OpenPage = Callable[..., AppTest]
 Read = Callable[[AppTest], str]

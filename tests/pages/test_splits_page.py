@@ -8,8 +8,9 @@ from streamlit.testing.v1 import AppTest
 
 from mammo_core.data.exclusions import exclude
 from mammo_core.data.splits import SplitPlan, load_split, save_split, split_dataset
+from mammo_core.reading import read_json
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_json, write_json, write_table
+from mammo_core.storage import write_json, write_table
 
 OpenPage = Callable[..., AppTest]
 Read = Callable[[AppTest], str]

@@ -34,6 +34,7 @@ from mammo_core.errors import MammoError
 from mammo_core.predict.model_record import SUFFIX, read_card
 from mammo_core.predict.unfamiliar import load_guard
 from mammo_core.presets import load_preset, parse_overrides
+from mammo_core.reading import read_text_table
 from mammo_core.report.charts import HistoryView, history_chart
 from mammo_core.runs.history import history_frame
 from mammo_core.runs.importers import import_history, read_foreign_history
@@ -43,7 +44,7 @@ from mammo_core.runs.queue import list_requests
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import Request
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_text_table, write_json, write_table
+from mammo_core.storage import write_json, write_table
 from mammo_core.training import weights
 from mammo_core.training.checkpoint import load_checkpoint, load_tensors
 from mammo_core.workflows.batch_files import batches_folder, list_batches, load_batch

@@ -26,9 +26,10 @@ from make_runs import write_run
 from mammo_core.data.manifest import load_dataset
 from mammo_core.data.splits import SplitPlan, save_split, split_dataset
 from mammo_core.predict.model_record import model_path
+from mammo_core.reading import read_json, read_text_table, read_yaml
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import HOME_VARIABLE, Workspace, open_workspace
-from mammo_core.storage import lock_of, read_json, read_text_table, read_yaml, write_json, write_table, write_yaml
+from mammo_core.storage import lock_of, write_json, write_table, write_yaml
 from mammo_core.workflows import supervisor
 from mammo_core.workflows.batch_files import batches_folder
 from mammo_core.workflows.telling_films import gallery_folder

@@ -23,12 +23,13 @@ from make_models import ARCH, write_model
 from make_runs import write_run
 from mammo_core.errors import MammoError
 from mammo_core.predict.unfamiliar import load_guard
+from mammo_core.reading import read_json, read_yaml
 from mammo_core.runs.history import history_frame
 from mammo_core.runs.importers import import_history, read_foreign_history
 from mammo_core.runs.listing import list_cards
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace, open_workspace
-from mammo_core.storage import read_json, read_yaml, write_json
+from mammo_core.storage import write_json
 from mammo_core.training.checkpoint import load_checkpoint
 from mammo_core.training.models import build_model
 from mammo_core.training.weights import find_weights, load_into

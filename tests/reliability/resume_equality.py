@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from mammo_core.reading import read_yaml
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
-from mammo_core.storage import read_yaml, write_yaml
+from mammo_core.storage import write_yaml
 from mammo_core.workflows.exit_codes import DONE
 from reliability.findings import Finding
 from reliability.small_runs import committed, differing, digests, new_run, small_workspace, train_here

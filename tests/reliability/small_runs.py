@@ -19,9 +19,9 @@ from PIL import Image
 from mammo_core.data.cache import FilmCache, prepare_all
 from mammo_core.data.manifest import load_dataset, relink
 from mammo_core.errors import MammoError
+from mammo_core.reading import read_json
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace, open_workspace
-from mammo_core.storage import read_json
 from mammo_core.training.checkpoint import load_checkpoint, load_tensors
 from mammo_core.workflows.demo import make_demo_data
 from mammo_core.workflows.launch import LaunchPlan, create_run, plan_runs

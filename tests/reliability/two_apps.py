@@ -18,11 +18,12 @@ from mammo_core.data.adapters import ImportChoices, understand
 from mammo_core.data.manifest import load_dataset
 from mammo_core.data.splits import SplitPlan, load_split, save_split, split_dataset
 from mammo_core.errors import CorruptRunFile, MammoError
+from mammo_core.reading import read_json
 from mammo_core.runs import queue
 from mammo_core.runs.run_dir import RunDir, list_runs
 from mammo_core.runs.schema import Notes
 from mammo_core.settings import Workspace
-from mammo_core.storage import leftovers, read_json, write_json
+from mammo_core.storage import leftovers, write_json
 from mammo_core.workflows.exit_codes import BUSY, DONE
 from mammo_core.workflows.supervisor import Supervisor
 from reliability.findings import Finding

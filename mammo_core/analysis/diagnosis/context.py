@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mammo_core.errors import ConfigError, CorruptRunFile, MammoError
+from mammo_core.reading import read_json
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import FINAL_STATES
-from mammo_core.storage import read_json
 
 RULE_VERSION = 1
 """Stored with every finding, so that a later change of a rule does not rewrite what was said before."""

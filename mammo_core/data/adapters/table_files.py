@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mammo_core.errors import DataError
-from mammo_core.storage import refuse_wide_table
+from mammo_core.reading import refuse_wide_table
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xls"})
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"}) | EXCEL_SUFFIXES

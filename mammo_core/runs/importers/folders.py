@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mammo_core.errors import CorruptRunFile, DataError
+from mammo_core.reading import read_yaml
 from mammo_core.runs.importers.assemble import histories_of
 from mammo_core.runs.importers.event_files import is_event_file, read_event_files
 from mammo_core.runs.importers.files import read_file
 from mammo_core.runs.importers.known import known_of
 from mammo_core.runs.importers.model import ForeignHistory, Known
 from mammo_core.runs.importers.reading import parse_json, read_text
-from mammo_core.storage import read_yaml
 
 SUFFIXES = frozenset({".json", ".jsonl", ".csv", ".tsv", ".log", ".txt", ".md", ".pkl", ".pickle"})
 NOT_HISTORIES = frozenset({"config", "args", "hparams", "environment", "requirements", "readme", "split", "manifest", "status"})

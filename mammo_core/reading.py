@@ -1,0 +1,140 @@
+"""Reading JSON, YAML and tables that anybody may have written: bounded in size, and each fault is one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mammo_core.errors import CorruptRunFile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_JSON_BYTES = 64 * 2**20
+"""Larger JSON files are refused before they are parsed; a history of 100,000 epochs is about 40 MB."""
+
+
+def read_json_bytes(path: Path) -> bytes:
+    """The bytes of a JSON file, for readers that parse and check in one step.
+
+    Raises
+    ------
+    FileNotFoundError, CorruptRunFile
+        There is no such file; it is larger than any run file.
+    """
+    with path.open("rb") as file:
+        content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise CorruptRunFile(
+            f"{path.name} is larger than {MAX_JSON_BYTES // 2**20} MB, which no run file is. Look at it by hand."
+        )
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON document.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file; readers of a run decide what its absence means.
+    CorruptRunFile
+        The file is not JSON, is too large or nests too deeply.
+    """
+    content = read_json_bytes(path)
+    try:
+        value = json.loads(content.decode("utf-8"))
+        if b"\\ud" in content or b"\\uD" in content:  # half a sign, which no page and no file can take
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
+    except (ValueError, RecursionError) as error:
+        raise CorruptRunFile(
+            f"{path.parent.name}/{path.name} is not readable as JSON ({_first_line(error)}). "
+            "The other files of the run are unaffected; restore or delete this one."
+        ) from error
+
+
+MAX_YAML_BYTES = 2**17
+"""The largest configuration has 3 kB; reading YAML can take four seconds for each 100 kB."""
+YAML_FAULTS = (yaml.YAMLError, ValueError, RecursionError, TypeError, LookupError, AttributeError)
+"""What PyYAML raises; the last three where a tag stands before something else (``!!int ''``, ``!!bool x``, ``!!timestamp x``)."""
+FAST_YAML_BYTES = 2**16
+FAST_YAML_NESTING = 400
+
+
+def _yaml_loader(text: str) -> Any:
+    """The safe loader, in C where PyYAML has it and the text cannot nest deeply: ten times as quick, which a list of a thousand
+    runs needs. The C loader crashes the interpreter on deep nesting, where the Python one raises ``RecursionError``."""
+    nesting = sum(text.count(mark) for mark in ("[", "{", "- ", "? "))
+    is_flat = len(text) <= FAST_YAML_BYTES and nesting <= FAST_YAML_NESTING
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader) if is_flat else yaml.SafeLoader
+
+
+def _yaml_text(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(MAX_YAML_BYTES + 1)
+    if len(content) > MAX_YAML_BYTES:
+        raise CorruptRunFile(
+            f"{path.name} is larger than {MAX_YAML_BYTES // 2**10} kB, which no settings are. Look at it by hand."
+        )
+    return content.decode("utf-8-sig")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping. Aliases are refused: a few hundred bytes of them can unfold to gigabytes.
+
+    Raises
+    ------
+    FileNotFoundError, CorruptRunFile
+        As :func:`read_json`; also where the document is no mapping.
+    """
+    try:
+        text = _yaml_text(path)
+        loader = _yaml_loader(text)
+        if "*" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, loader)):
+            raise CorruptRunFile(f"{path.name} uses YAML aliases (*name), which are not accepted here. Write the values out.")
+        value = yaml.load(text, loader)  # one of the two safe loaders
+        json.dumps(value, default=str, ensure_ascii=False).encode("utf-8")  # fails at half a sign and at endless digits
+    except YAML_FAULTS as error:
+        raise CorruptRunFile(f"{path.name} is not readable as YAML ({_first_line(error)}). Correct or restore it.") from error
+    if not isinstance(value, dict):
+        raise CorruptRunFile(f"{path.name} holds no 'key: value' lines but a {type(value).__name__}. Correct or restore it.")
+    return value
+
+
+MAX_COLUMNS = 5000
+"""Of a table. Pandas takes 20 s for a row of 300,000 cells, which is 600 kB."""
+
+
+def refuse_wide_table(source: Path | bytes) -> None:
+    """Raise ``ValueError`` where one of the first lines, which tell pandas the number of columns, has too many of them."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            source = file.read(2**20)
+    for line in source[: 2**20].splitlines()[:4]:
+        if max(line.count(mark) for mark in (b",", b";", b"\t", b"|")) > MAX_COLUMNS:
+            raise ValueError(f"a line has more than {MAX_COLUMNS} cells")
+
+
+def read_text_table(path: Path) -> pd.DataFrame:
+    """Read a CSV whose every column is text; an empty cell is the empty string. Ids such as ``007`` keep their zeros.
+
+    Raises
+    ------
+    FileNotFoundError, CorruptRunFile
+        As :func:`read_json`.
+    """
+    import pandas as pd  # takes most of a second: commands that read no table start without it
+
+    try:
+        refuse_wide_table(path)
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, OverflowError, MemoryError) as error:  # the errors of pandas are ValueErrors
+        raise CorruptRunFile(f"{path.name} is not readable as CSV ({_first_line(error)}). Restore or re-create it.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
