@@ -1,12 +1,13 @@
 """The command line: ``python -m mammo_core COMMAND`` or, once installed, ``mammography COMMAND``.
 
-Results go to stdout, everything else to stderr; ``--json`` prints one JSON document. Exit codes: 0 done, 1 the work or any one
-item failed, 2 wrong usage; ``train`` and ``resume`` also 75 busy, 3 disk full, 130 stopped. Heavy modules are imported by the
-command that needs them.
+What a command is asked for goes to stdout, everything else to stderr; ``--json`` prints one JSON document. Exit codes: 0 done, 1
+the work or any one item failed, 2 wrong usage; ``train`` and ``resume`` also 75 busy, 3 disk full, 130 stopped. Heavy modules are
+imported by the command that needs them.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from mammo_core import cli_data, cli_doctor, cli_embed, cli_estimate, cli_import
 from mammo_core.cli_app import Json, app, open_home
 from mammo_core.config import DEFAULT_SEEDS
 from mammo_core.errors import ConfigError, MammoError, NameNotAllowed, RunBusy, RunNotFound, WriteFailed
-from mammo_core.terminal import ProgressBar, log_to_stderr, print_json, say, table_text
+from mammo_core.terminal import ProgressBar, answer, log_to_stderr, print_json, say, table_text
 
 if TYPE_CHECKING:
     from mammo_core.runs.run_dir import RunDir
@@ -30,6 +31,8 @@ __all__ = ["app", "cli_data", "cli_doctor", "cli_embed", "cli_estimate", "cli_im
 
 def main() -> None:
     """Run the command line; errors made for the user become one line on stderr and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no sign for "at least" shall not end the command
     try:
         app()
     except (ConfigError, NameNotAllowed, RunNotFound) as error:
@@ -261,7 +264,7 @@ def status(run: Annotated[str | None, typer.Argument()] = None, json: Json = Fal
         (card.id, card.state, f"{card.status.epoch}/{card.status.epochs}" if card.status else "", card.problem or "")
         for card in cards
     ]
-    say(table_text(rows, ("run", "state", "epoch", "")))
+    answer(table_text(rows, ("run", "state", "epoch", "")))
 
 
 @app.command(hidden=True)

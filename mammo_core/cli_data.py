@@ -9,7 +9,7 @@ import typer
 
 from mammo_core.cli_app import Json, app, comma_names, open_home
 from mammo_core.errors import ConfigError, SplitError
-from mammo_core.terminal import ProgressBar, print_json, say, table_text
+from mammo_core.terminal import ProgressBar, answer, print_json, say, table_text
 
 if TYPE_CHECKING:
     from mammo_core.data.manifest import Dataset
@@ -40,7 +40,7 @@ def audit(
         print_json(content)
         return
     for finding in content["findings"]:
-        say(f"{finding['severity']}: {finding['sentence']}")
+        answer(f"{finding['severity']}: {finding['sentence']}")
     figures = f", {len(content['figures'])} figures: {FIGURES_FOLDER}" if content["figures"] else ""
     say(f"All tables: {MARKDOWN_FILE}{figures}, in the folder datasets/{dataset} of the workspace.")
 
@@ -76,7 +76,7 @@ def _say_excluded(table: Any, json: bool) -> None:
     if json:
         print_json(rows)
     else:
-        say(table_text([tuple(row.values()) for row in rows], ("film", "reason", "since")) if rows else "No film is excluded.")
+        answer(table_text([tuple(row.values()) for row in rows], ("film", "reason", "since")) if rows else "No film is excluded.")
 
 
 @app.command()

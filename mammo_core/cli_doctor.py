@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mammo_core.cli_app import Json, app, open_home
-from mammo_core.terminal import print_json, say
+from mammo_core.terminal import answer, print_json, say
 
 if TYPE_CHECKING:
     from mammo_core.workflows.doctor_check import Check
@@ -45,19 +45,19 @@ def doctor(
     else:
         _tell(slow)
         _tell_cleaning(cleaning)
-        say("Something is broken; see above." if broken else "Nothing is broken.")
+        answer("Something is broken; see above." if broken else "Nothing is broken.")
     if broken or (cleaning and cleaning.problems):
         raise typer.Exit(1)
 
 
 def _tell(checks: list[Check]) -> None:
     for check in checks:
-        say(f"{SIGNS[check.state]:<7}{check.title}: {check.found}")
+        answer(f"{SIGNS[check.state]:<7}{check.title}: {check.found}")
         if check.todo:
-            say(f"{'':7}-> {check.todo}")
+            answer(f"{'':7}-> {check.todo}")
 
 
 def _tell_cleaning(cleaning: Cleaning | None) -> None:
     if cleaning is not None:
         for sentence in (*cleaning.done, *cleaning.problems) or ("There was nothing to clean up.",):
-            say(sentence)
+            answer(sentence)

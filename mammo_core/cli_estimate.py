@@ -8,7 +8,7 @@ import typer
 
 from mammo_core.cli_app import Json, app, open_home
 from mammo_core.config import DEFAULT_SEEDS
-from mammo_core.terminal import print_json, say
+from mammo_core.terminal import answer, print_json, say
 
 
 @app.command()
@@ -51,4 +51,4 @@ def estimate(
         print_json({**made.to_json(), "films_to_read": lacking, "probe": measured.model_dump(mode="json")})
         return
     words = f"{plural(made.runs, 'run')}, {estimate_words(made, trainings_ahead(workspace))}"
-    say("\n".join([words, *estimate_notes(made, lacking, free_memory())]))
+    answer("\n".join([words, *estimate_notes(made, lacking, free_memory())]))

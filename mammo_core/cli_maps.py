@@ -9,7 +9,7 @@ import typer
 
 from mammo_core.cli_app import Json, app, open_home
 from mammo_core.settings import RESEARCH_ONLY
-from mammo_core.terminal import ProgressBar, print_json, say, table_text
+from mammo_core.terminal import ProgressBar, answer, print_json, say, table_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ def sanity(
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        typer.echo(line)
+        answer(line)
 
 
 def _text(table: pd.DataFrame) -> str:

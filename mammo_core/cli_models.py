@@ -10,7 +10,7 @@ import typer
 from mammo_core.cli_app import Json, app, open_home
 from mammo_core.errors import ConfigError
 from mammo_core.settings import RESEARCH_ONLY
-from mammo_core.terminal import ProgressBar, print_json, say, table_text
+from mammo_core.terminal import ProgressBar, answer, print_json, say, table_text
 
 if TYPE_CHECKING:
     from mammo_core.workflows.model_shelf import KeptModel
@@ -55,11 +55,11 @@ def predict(
         print_json(rows_with_thresholds(made, rule))
     else:
         for item in made.rows:
-            say(f"{item['image']}: {item['error'] or _prediction_text(item)}")
+            answer(f"{item['image']}: {item['error'] or _prediction_text(item)}")
         for line in exam_lines(made.exams):
-            say(line)
+            answer(line)
         for line in threshold_words(made, rule):
-            say(line)
+            answer(line)
     say(f"{RESEARCH_ONLY}.")
     if any(item["error"] for item in made.rows):
         raise typer.Exit(1)
@@ -92,13 +92,13 @@ def list_models(json: Json = False) -> None:
     if not found:
         say("No model is kept yet; keep one with: keep-model <experiment>/<run> --name NAME")
     for model in found:
-        say(
+        answer(
             f"{model.name} ({model.megabytes:.0f} MB): {model.problem}"
             if model.problem
             else f"{model.name} ({model.megabytes:.0f} MB)"
         )
         for sentence in record_words(model.record) if model.record else ():
-            say(f"  {sentence}")
+            answer(f"  {sentence}")
 
 
 def _listed(model: KeptModel) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 from mammo_core import cli_maps, cli_models
 from mammo_core.cli_app import Json, Runs, app, comma_names, open_home
 from mammo_core.errors import MammoError
-from mammo_core.terminal import ProgressBar, print_json, say, table_text
+from mammo_core.terminal import ProgressBar, answer, print_json, say, table_text
 
 __all__ = ["cli_maps", "cli_models"]
 """They register their commands when they are imported."""
@@ -30,8 +30,8 @@ def evaluate(
     if json:
         print_json(metrics.to_json())
     else:
-        say(f"{metrics.n} films of {metrics.patients} patients, epoch {metrics.epoch}")
-        say(table_text(metric_rows(metrics), ("metric", "value", "95 % interval", "method")))
+        answer(f"{metrics.n} films of {metrics.patients} patients, epoch {metrics.epoch}")
+        answer(table_text(metric_rows(metrics), ("metric", "value", "95 % interval", "method")))
 
 
 Columns = Annotated[
@@ -83,30 +83,30 @@ def diagnose(
         print_json(judged)
     else:
         for item in judged:
-            _say_judged(item)
+            _tell_judged(item)
     if any(item["error"] for item in judged):
         raise typer.Exit(1)
 
 
-def _say_judged(item: dict[str, Any]) -> None:
+def _tell_judged(item: dict[str, Any]) -> None:
     from mammo_core.analysis.diagnosis.text import merged
 
     histories = item.get("histories", ())
     if len(histories) > 1 and Path(item["path"]).expanduser().is_dir():
-        say(f"{item['path']}: a folder of {len(histories)} histories; each is judged by itself:")
+        answer(f"{item['path']}: a folder of {len(histories)} histories; each is judged by itself:")
         for history in histories:
-            say(f"  {history['label']}, {history['rows']} rows: {history['verdict']} - {history['headline']}")
-        say("  Name one of its files or sub-folders to see what led to its verdict.")
+            answer(f"  {history['label']}, {history['rows']} rows: {history['verdict']} - {history['headline']}")
+        answer("  Name one of its files or sub-folders to see what led to its verdict.")
         return
-    say(f"{item['path']}: {item['error'] or item['verdict'] + ' - ' + item['headline']}")
+    answer(f"{item['path']}: {item['error'] or item['verdict'] + ' - ' + item['headline']}")
     for finding in merged(item["findings"]):
-        say(f"  {finding['severity']}: {finding['text']}")
+        answer(f"  {finding['severity']}: {finding['text']}")
     for fact in item.get("facts", ()):
-        say(f"  read: {fact}")
+        answer(f"  read: {fact}")
     if len(histories) > 1:
-        say(f"  The file holds {len(histories)} histories; the longest is judged above:")
+        answer(f"  The file holds {len(histories)} histories; the longest is judged above:")
         for history in histories:
-            say(f"  {history['label']}, {history['rows']} rows: {history['verdict']} - {history['headline']}")
+            answer(f"  {history['label']}, {history['rows']} rows: {history['verdict']} - {history['headline']}")
 
 
 @app.command("import-history")
@@ -149,7 +149,7 @@ def compare(names: list[str], on: Annotated[str, typer.Option(help="val or test"
         print_json(result)
     else:
         for line in comparison_lines(result):
-            say(line)
+            answer(line)
 
 
 @app.command("report-pack")

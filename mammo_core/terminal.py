@@ -1,4 +1,4 @@
-"""How the command line talks: results on stdout, everything else on stderr, one JSON document where asked for."""
+"""How the command line talks: answers on stdout, everything else on stderr, one JSON document where asked for."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ LINE_SECONDS = 10.0
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def answer(text: str) -> None:
+    """A line of what the person asked for, on stdout."""
+    sys.stdout.write(text + "\n")
 
 
 def say(text: str) -> None:

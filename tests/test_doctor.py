@@ -390,9 +390,8 @@ def test_something_broken_is_exit_code_1_with_what_to_do(workspace, tmp_path, mo
     monkeypatch.setattr(doctor, "thorough_checks", lambda progress=None: [])
     done = run_command(workspace.home, "doctor")
     assert done.returncode == 1
-    assert "BROKEN Modules in the way: 'dl' in the folder 'stuff'" in done.stderr
-    assert "-> Rename or move" in done.stderr
-    assert done.stdout == ""
+    assert "BROKEN Modules in the way: 'dl' in the folder 'stuff'" in done.stdout
+    assert "-> Rename or move" in done.stdout
 
 
 def test_a_package_that_is_not_there_is_one_sentence_of_any_command(tmp_path):

@@ -241,8 +241,8 @@ def test_a_tiny_model_is_measured_in_a_child_and_kept(home: Workspace) -> None:
     assert not list((home.cache / "probes").glob("now_*")), "nothing but the result stays"
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 0
-    assert "2 runs, about" in again.stderr and "Measuring" not in again.stderr, "what was measured is not measured again"
-    assert "beside a running training" in again.stderr
+    assert "2 runs, about" in again.stdout and "Measuring" not in again.stderr, "what was measured is not measured again"
+    assert "beside a running training" in again.stdout
 
 
 @pytest.mark.skipif(psutil.virtual_memory().total > ENOUGH_FOR_RESNET, reason="the films would fit into this memory")

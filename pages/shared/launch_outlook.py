@@ -74,9 +74,7 @@ def _follow_probe(question: Question) -> None:
     def look() -> None:
         if not is_probing(current_workspace(), question):
             st.rerun()
-        st.markdown(
-            ":material/timer: Measuring one step, for about ten seconds and the time to start. You can go on."
-        )
+        st.markdown(":material/timer: Measuring one step, for about ten seconds and the time to start. You can go on.")
 
     st.fragment(look, run_every=PROBE_POLL_SECONDS)()
 
