@@ -188,6 +188,12 @@ def test_no_group_has_films_on_both_sides_of_a_date(texts, groups, start):
         (["2015", "2016"] * 6, SplitPlan(scheme="date", after="summer"), "is 'summer'"),
         (["2015", "2016"] * 6, SplitPlan(scheme="date", date_column="when"), "no column when"),
         (["2015", "2016"] * 6, SplitPlan(scheme="date", gap_months=-1), "gap is -1"),
+        (["2015", "2016.0"] * 6, SplitPlan(scheme="date", after="2016-06-30"), "tell only their year; expected one such as 2019"),
+        (
+            ["2014", "2016", ""] * 4,
+            SplitPlan(scheme="date", gap_months=6),
+            "The gap is 6 months, but the films tell only their year",
+        ),
         (["2015"] * 12 + ["2016"] * 2, SplitPlan(scheme="date", ratios=(0.5, 0.5, 0)), None),
     ],
 )

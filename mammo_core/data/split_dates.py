@@ -52,13 +52,15 @@ def cut_by_date(
         Empty takes the first of :data:`DATE_COLUMNS` that the manifest has.
     start : str
         First year or day of the test; empty takes the one that brings the share of groups in the test nearest to ``test_share``.
+        A year where the films tell no more than theirs.
     gap_months : int
-        Films this long before the date are left out, for example one screening round.
+        Films this long before the date are left out, for example one screening round; whole years where films tell only those.
 
     Raises
     ------
     SplitError
-        No such column or no dates in it, a date that cannot be read, or one side would be empty.
+        No such column or no dates in it, a date that cannot be read or is finer than those of the films, or one side would be
+        empty.
     """
     found = date_columns(manifest)
     column = column or (found[0] if found else "")
@@ -72,6 +74,8 @@ def cut_by_date(
     dates = _dates(manifest[column])
     if not dates.notna().any():
         raise SplitError(f"No film has a date in the column {column!r}; expected years such as 2019, or days such as 2019-05-01.")
+    if holds_years(manifest[column]):
+        _check_years(column, start, gap_months)
     latest = dates.groupby(group_of_film).max()
     day = _day(start) if start else _nearest(latest, test_share)
     later = (dates >= day).to_numpy(dtype=np.bool_)
@@ -93,9 +97,32 @@ def cut_by_date(
     return DateCut(column, shown, kept & in_test, kept, {reason: films for reason, films in left_out.items() if films})
 
 
+def holds_years(texts: pd.Series[str]) -> bool:
+    """Whether the films tell the year in which they were made and no more."""
+    known = _bare(texts)[_dates(texts).notna()]
+    return len(known) > 0 and bool(known.str.fullmatch(r"\d{4}").all())
+
+
+def _check_years(column: str, start: str, gap_months: int) -> None:
+    """A day in the middle of a year, or a gap of some months, would not be kept: films of one year cannot be told apart."""
+    if start and not holds_years(pd.Series([start])):
+        raise SplitError(
+            f"The first date of the test is {start!r}, but the films tell only their {column}; expected one such as 2019."
+        )
+    if gap_months % 12:
+        raise SplitError(
+            f"The gap is {gap_months} months, but the films tell only their {column}; expected whole years, such as 12 or 24."
+        )
+
+
+def _bare(texts: pd.Series[str]) -> pd.Series[str]:
+    """Without spaces, and without the ``.0`` that a spreadsheet gave a year."""
+    return texts.astype(str).str.strip().str.replace(r"\.0$", "", regex=True).reset_index(drop=True)
+
+
 def _dates(texts: pd.Series[str]) -> pd.Series[pd.Timestamp]:
     """First of January where only a year is known; NaT where nothing is, or it makes no sense."""
-    text = texts.astype(str).str.strip().str.replace(r"\.0$", "", regex=True).reset_index(drop=True)
+    text = _bare(texts)
     full = text.where(~text.str.fullmatch(r"\d{4}"), text + "-01-01")
     # Eight digits are how DICOM writes a day.
     full = full.str.replace(r"^(\d{4})(\d{2})(\d{2})$", r"\1-\2-\3", regex=True)

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from mammo_core.data.manifest import Dataset
+from mammo_core.data.split_dates import holds_years
 from mammo_core.data.splits import SplitPlan, centers_of, date_columns
 from pages.shared.frame import plain
 from pages.shared.glossary import explain
@@ -89,8 +90,9 @@ def _ask_date(dataset: Dataset, manifest: pd.DataFrame) -> SplitPlan:
     one, two = st.columns(2)
     val = _val(one)
     test = 15 if after else max(1, _test(two))
+    step = 12 if holds_years(manifest[column]) else 1
     gap = st.number_input(
-        "Gap before the test, months", 0, 120, 0, key="splits_gap", help="Films this long before the test are in no part."
+        "Gap before the test, months", 0, 120, 0, step, key="splits_gap", help="Films this long before the test are in no part."
     )
     seed = _seed()
     ratios = (100.0 - val - test, float(val), float(test))
