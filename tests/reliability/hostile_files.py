@@ -61,7 +61,7 @@ CASE_SECONDS = 30
 SLOW_SECONDS = 12.0
 EXTRA_BYTES = 2 * 2**30
 """By which the largest memory may grow over all cases."""
-QUICK_DOORS = 3
+QUICK_DOORS = 2
 """In the quick size a payload goes through about so many of the doors for its kind, the next one through others."""
 SLOW_DOORS = ("train_history.pkl",)
 """Each opening starts a process: in the quick size these see only the payloads made for them."""
