@@ -42,8 +42,8 @@ def numbers(result: Result) -> None:
     table = tables.group_table(result)
     text = st.column_config.TextColumn
     columns = {
-        "Metric": text(width=150),
-        "Group": text(width=150),
+        "Metric": text(width=165),
+        "Group": text(width=135),
         "Mean": text(width=58),
         "SD (n-1)": text(width=66, help="Sample standard deviation over the runs, denominator n-1."),
         "n": st.column_config.NumberColumn(width=36),
