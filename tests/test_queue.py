@@ -85,3 +85,25 @@ def test_the_latest_request_of_a_kind_is_found_by_its_arguments_too(workspace):
     assert queue.latest_request(workspace, "audit", dataset="a").id == first.id
     assert queue.latest_request(workspace, "audit", dataset="c") is None
     assert queue.latest_request(workspace, "embed", dataset="a") is None
+
+
+def test_a_wish_that_waits_or_runs_already_is_not_queued_again(workspace):
+    first = queue.enqueue_once(workspace, "resume", {"run": "e/seed_1"}, "Resume e/seed_1")
+    assert queue.enqueue_once(workspace, "train", {"run": "e/seed_1"}, "Train e/seed_1").id == first.id
+    queue.update(workspace, first.id, state="running")
+    assert queue.enqueue_once(workspace, "resume", {"run": "e/seed_1"}, "Resume e/seed_1").id == first.id
+    others = [
+        queue.enqueue_once(workspace, kind, {"run": run}, "") for kind, run in (("resume", "e/seed_2"), ("gallery", "e/seed_1"))
+    ]
+    queue.update(workspace, first.id, state="done")
+    again = queue.enqueue_once(workspace, "resume", {"run": "e/seed_1"}, "Resume e/seed_1")
+    assert len({request.id for request in (first, *others, again)}) == 4
+
+
+def test_what_was_cancelled_a_moment_ago_does_not_start(workspace):
+    first, second = (queue.enqueue(workspace, "train", {"run": run}, run) for run in ("a", "b"))
+    queue.cancel(workspace, first.id)
+    assert not queue.start(workspace, first.id)
+    assert queue.find_request(workspace, first.id).state == "cancelled"
+    assert queue.start(workspace, second.id)
+    assert not queue.start(workspace, second.id)

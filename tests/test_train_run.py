@@ -20,10 +20,11 @@ from mammo_core.reading import read_yaml
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
 from mammo_core.storage import lock_of, write_yaml
-from mammo_core.training.checkpoint import load_checkpoint
+from mammo_core.training.checkpoint import load_checkpoint, load_tensors
 from mammo_core.workflows.evaluation import evaluate_run
 from mammo_core.workflows.launch import LaunchPlan, check_resumable, create_run, launch, plan_runs
 from mammo_core.workflows.train_run import BUSY, DONE, FAILED, STOPPED, train
+from mammo_core.workflows.training_job import Training
 from several_processes import Started, give_command, start
 
 SETTINGS = {
@@ -174,6 +175,8 @@ def test_a_stopped_run_says_so_and_can_be_resumed(home, finished, tmp_path):
     assert code == STOPPED, said
     assert (run.state(), run.status().stop_reason, run.status().epoch) == ("stopped", "user", len(run.history()))
     check_resumable(run)
+    kept, final = load_tensors(run.resume_file)["model"], load_checkpoint(run.final_model).weights
+    assert all(torch.equal(final[name], kept[name]) for name in kept), "not those of the epoch that was begun"
     assert train(home, run) == DONE
     assert _comparable(run) == _comparable(finished)
 
@@ -274,3 +277,15 @@ def test_a_split_that_was_changed_after_the_launch_is_not_trained_on(home):
     assert train(home, run) == FAILED
     assert "was changed after it was saved" in run.status().message
     assert run.history() == []
+
+
+def test_the_text_of_an_unexpected_error_stands_in_the_log_alone(home, monkeypatch):
+    run = _new_run(home, "unexpected", epochs=1)
+
+    def fail(self):
+        raise RuntimeError("Doe Jane 1961")
+
+    monkeypatch.setattr(Training, "go", fail)
+    assert train(home, run) == FAILED
+    assert run.status().message == "Training failed unexpectedly (RuntimeError). The log has the details."
+    assert "Doe Jane" in run.log_file.read_text()

@@ -97,8 +97,9 @@ def test_weights_that_were_downloaded_once_load_without_asking_anyone(downloads,
         assert key.startswith(head) or torch.equal(value, donor.state_dict()[key])
 
 
-def test_downloaded_weights_of_another_model_are_refused(downloads):
-    _downloaded(downloads, "resnet10t", {"x": torch.zeros(3)}, "model.safetensors")
+@pytest.mark.parametrize("tensors", [{"x": torch.zeros(3)}, {}], ids=["of another", "none"])
+def test_downloaded_weights_of_another_model_are_refused(downloads, tensors):
+    _downloaded(downloads, "resnet10t", tensors, "model.safetensors")
     with pytest.raises(WeightsNotFound, match="fetch-weights resnet10t"):
         load_into(build_model("resnet10t", 3), "resnet10t", find_weights("resnet10t", "imagenet"))
 

@@ -49,10 +49,28 @@ def enqueue(workspace: Workspace, kind: str, arguments: dict[str, Any], title: s
         created_at=now,
         asked_by=_who_asks(),
     )
-    with writing(workspace.queue.name):
-        workspace.queue.mkdir(parents=True, exist_ok=True)
+    _make_folder(workspace)
     write_json(_file(workspace, request.id), request.to_json())
     return request
+
+
+def enqueue_once(workspace: Workspace, kind: str, arguments: dict[str, Any], title: str) -> Request:
+    """The same, unless such a request waits or runs already, which is returned then: two clicks are one wish.
+
+    To train and to resume a run are the same wish.
+    """
+    kinds = TRAINING_KINDS if kind in TRAINING_KINDS else {kind}
+    _make_folder(workspace)
+    with _lock(workspace):
+        for request in list_requests(workspace):
+            if request.state in ("waiting", "running") and request.kind in kinds and request.arguments == arguments:
+                return request
+        return enqueue(workspace, kind, arguments, title)
+
+
+def _make_folder(workspace: Workspace) -> None:
+    with writing(workspace.queue.name):
+        workspace.queue.mkdir(parents=True, exist_ok=True)
 
 
 def list_requests(workspace: Workspace) -> list[Request]:
@@ -89,6 +107,24 @@ def update(workspace: Workspace, request_id: str, **changes: Any) -> Request:
         The request is gone.
     """
     return _change(workspace, request_id, lambda request: request.model_copy(update=changes))
+
+
+def start(workspace: Workspace, request_id: str) -> bool:
+    """Mark a waiting request as running; ``False`` where it no longer waits, because it was cancelled a moment ago.
+
+    Raises
+    ------
+    MammoError
+        The request is gone.
+    """
+    now = time.time()
+
+    def change(request: Request) -> Request:
+        waits = request.state == "waiting"
+        return request.model_copy(update={"state": "running", "started_at": now, "message": ""}) if waits else request
+
+    changed = _change(workspace, request_id, change)
+    return changed.state == "running" and changed.started_at == now
 
 
 def cancel(workspace: Workspace, request_id: str) -> Request:

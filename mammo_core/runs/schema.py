@@ -6,7 +6,7 @@ kept (``extra="allow"``), missing optional ones are ``None``: runs of older and 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,11 @@ FINAL_STATES: frozenset[State] = frozenset({"stopped", "interrupted", "failed", 
 
 # Metric names, as in metrics files, summaries and tables. All are better when higher except *_loss.
 HEADLINE_METRICS = ("accuracy", "balanced_accuracy", "kappa_quadratic", "macro_f1", "auc_ovr_macro")
+
+
+Count = Annotated[int, Field(ge=0, le=10**12)]
+LONGEST_SECONDS = 1e9
+"""Thirty years; a file that claims more is damaged."""
 
 
 class _Record(BaseModel):
@@ -66,15 +71,15 @@ class Status(_Record):
     schema_version: int = SCHEMA_VERSION
     state: State
     stop_reason: StopReason | None = None
-    epoch: int = 0
+    epoch: Count = 0
     """Epochs completed."""
-    epochs: int = 0
+    epochs: Count = 0
     """Epochs planned."""
-    step: int = 0
+    step: Count = 0
     """Optimiser updates done in the running epoch."""
-    steps: int = 0
+    steps: Count = 0
     """Optimiser updates in an epoch."""
-    eta_seconds: float | None = None
+    eta_seconds: float | None = Field(default=None, le=LONGEST_SECONDS)
     pid: int | None = None
     process_started_at: float | None = None
     boot_id: str | None = None

@@ -156,10 +156,14 @@ class Engine:
             "progress": {key: value for key, value in vars(self.progress).items()},
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_weights(self, state: dict[str, Any]) -> None:
+        """Of a :meth:`state`, the model's weights and their running means."""
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.load_weights(state)
         self.optimizer.load_state_dict(state["optimizer"])
         place_rates(self.optimizer, self.device)
         if state.get("plan"):  # what was decided on the first machine, and after a lack of memory, holds on

@@ -149,6 +149,8 @@ def _published(arch: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, tor
     import timm
 
     try:
+        if not state:  # timm would take none for "ask the hub"
+            raise KeyError("no tensors")
         model: nn.Module = timm.create_model(arch, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(state)})
     except (RuntimeError, KeyError) as error:
         raise WeightsNotFound(

@@ -8,9 +8,9 @@ import pandas as pd
 
 from mammo_core.data.manifest import Dataset, load_dataset
 from mammo_core.data.split_one_view import is_of_view, views_there
-from mammo_core.errors import ConfigError, DataError
+from mammo_core.errors import ConfigError, DataError, RunBusy
 from mammo_core.runs.run_dir import RunDir
-from mammo_core.runs.schema import MetricsFile
+from mammo_core.runs.schema import LIVE_STATES, MetricsFile
 from mammo_core.settings import Workspace
 from mammo_core.workflows.inference import predict_rows, run_rows
 from mammo_core.workflows.predictions import write_evaluation
@@ -27,7 +27,13 @@ def evaluate_run(workspace: Workspace, run: RunDir, on: str, progress: Callable[
         The run has no test part; the data set has other classes, or no film of the one view that the run learnt from.
     CheckpointMismatch
         There is no usable best checkpoint.
+    RunBusy
+        The validation part is asked for while the run trains.
     """
+    if on == "val" and run.state() in LIVE_STATES:
+        raise RunBusy(
+            f"{run.id} trains now and writes its validation results itself; expected one that has ended. Wait for it, or stop it."
+        )
     if on in ("val", "test"):
         rows, dataset = run_rows(workspace, run, on), load_dataset(workspace, run.config().dataset)
         if rows.empty:

@@ -20,7 +20,7 @@ from mammo_core.data.split_one_view import normal_view, of_one_view
 from mammo_core.data.split_review import as_of_today, proof_today
 from mammo_core.data.splits import Split, load_split, resolve_split, write_split
 from mammo_core.errors import ConfigError, SplitError
-from mammo_core.runs.queue import enqueue
+from mammo_core.runs.queue import enqueue_once
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.runs.schema import RESUMABLE_STATES, Request, Status
 from mammo_core.settings import Workspace
@@ -174,8 +174,8 @@ def launch(workspace: Workspace, plan: LaunchPlan) -> list[RunDir]:
 
 
 def queue_run(workspace: Workspace, run: RunDir, kind: str) -> Request:
-    """Queue the training (``train``) or the continuation (``resume``) of a run."""
-    return enqueue(workspace, kind, {"run": run.id}, f"{'Resume' if kind == 'resume' else 'Train'} {run.id}")
+    """Queue the training (``train``) or the continuation (``resume``) of a run; once, however often it is asked for."""
+    return enqueue_once(workspace, kind, {"run": run.id}, f"{'Resume' if kind == 'resume' else 'Train'} {run.id}")
 
 
 def resume_runs(workspace: Workspace, runs: Iterable[RunDir]) -> list[Request]:

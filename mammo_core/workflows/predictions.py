@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mammo_core.analysis.metrics import evaluate_predictions
+from mammo_core.errors import CorruptRunFile
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import MetricsFile
 from mammo_core.storage import sha256_of, write_json, write_table, writing
@@ -40,6 +41,21 @@ def write_evaluation(run: RunDir, on: str, table: pd.DataFrame, epoch: int, boot
         run.metrics_file(on).parent.mkdir(exist_ok=True)
     write_table(run.predictions_file(on), table)
     return _write_metrics(run, on, table, epoch, bootstrap)
+
+
+def forget_evaluations(run: RunDir, epoch: int) -> None:
+    """Remove what a checkpoint of another epoch said of test films and other data sets, before one of ``epoch`` takes its place:
+    it would stand beside a model that never said so. Looks at the test part stay counted."""
+    for path in run.metrics_file("val").parent.glob("*_metrics.json"):
+        on = path.name.removesuffix("_metrics.json")
+        try:
+            earlier = None if on == "val" else run.metrics(on)
+        except CorruptRunFile:  # every reader says so
+            continue
+        if earlier is not None and earlier.epoch != epoch:
+            with writing(path.name):
+                path.unlink(missing_ok=True)
+                run.predictions_file(on).unlink(missing_ok=True)
 
 
 def add_intervals(run: RunDir, on: str) -> None:

@@ -73,17 +73,17 @@ class RunWriter:
 
     def write_status(self, **changes: Any) -> None:
         """Change fields of ``status.json``; also the heartbeat."""
-        self._written_at = time.time()
-        self._status = self._status.model_copy(update={**changes, "heartbeat_at": self._written_at})
+        self._written_at = time.monotonic()
+        self._status = self._status.model_copy(update={**changes, "heartbeat_at": time.time()})
         write_json(self.run.status_file, self._status.to_json())
 
     def preparing(self, done: int, total: int, message: str = "Preparing films") -> None:
-        if time.time() - self._written_at >= STATUS_SECONDS:
+        if time.monotonic() - self._written_at >= STATUS_SECONDS:
             self.write_status(message=f"{message}: {done} of {total}")
 
     def step(self, step: int, steps: int) -> None:
         """Note the progress inside an epoch, at most every two seconds."""
-        if time.time() - self._written_at >= STATUS_SECONDS:
+        if time.monotonic() - self._written_at >= STATUS_SECONDS:
             self.write_status(step=step, steps=steps, eta_seconds=self._eta(self._status.epoch + step / steps))
 
     def _eta(self, epochs_done: float) -> float | None:

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -38,6 +37,10 @@ TROUBLE_SECONDS = 5.0
 """Wait after a round that failed (a full disk): nobody needs two entries a second in the log."""
 NICENESS = 10
 """Pages go before training; see bench/pages.py for what a rerun costs while a child trains."""
+
+KILLED = 9
+"""SIGKILL, which Windows does not name."""
+CLEAR_SECONDS = 3600.0
 
 _supervisors: dict[str, Supervisor] = {}
 _registry_lock = threading.Lock()
@@ -100,12 +103,15 @@ class Supervisor(threading.Thread):
                 self._lock.release()
 
     def _serve(self) -> None:
-        begun = False
+        begun, cleared = False, time.monotonic()
         while not self._end.is_set():
             try:
                 if not begun:
                     self._begin()
                     begun = True
+                if time.monotonic() - cleared > CLEAR_SECONDS:
+                    cleared = time.monotonic()
+                    queue.clear_ended(self._workspace)
                 self._reap()
                 self._start_next()
                 pause = POLL_SECONDS
@@ -189,7 +195,8 @@ class Supervisor(threading.Thread):
             command += ["train", "--run-dir", str(run.path)]
         else:
             command += ["job", "--request", request.id]
-        queue.update(self._workspace, request.id, state="running", started_at=time.time(), message="")
+        if not queue.start(self._workspace, request.id):
+            return
         try:
             process = start_child(command, self._workspace)
         except OSError as error:
@@ -216,8 +223,9 @@ class Supervisor(threading.Thread):
             return  # the job recorded its own end
         if code == BUSY:
             queue.update(
-                self._workspace, request.id, state="waiting", started_at=None, pid=None, message="Waiting for the training slot"
-            )
+                self._workspace, request.id, state="waiting", started_at=None, pid=None, message="Waiting for the training slot",
+                order=time.time(),
+            )  # fmt: skip
             return
         state, message = self._training_end(request, code) if request.kind in queue.TRAINING_KINDS else ("failed", "")
         if state == "failed" and not message:
@@ -236,7 +244,10 @@ class Supervisor(threading.Thread):
         if status.state == "finished" and code != DONE:  # it may have died before it wrote the summary of its experiment
             from mammo_core.analysis.experiment_summary import write_experiment_summary
 
-            write_experiment_summary(self._workspace, run.experiment)
+            try:
+                write_experiment_summary(self._workspace, run.experiment)
+            except (MammoError, OSError):  # the run stands without it, and what waits must not wait for it
+                log.exception("The summary of %s could not be written", run.experiment)
         return ("failed" if status.state == "failed" else "done"), status.message
 
 
@@ -267,8 +278,13 @@ def start_child(command: list[str], workspace: Workspace) -> subprocess.Popen[by
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=os.name != "nt",
-            creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0) if os.name == "nt" else 0,
+            creationflags=_windows_flags() if os.name == "nt" else 0,
         )
+
+
+def _windows_flags() -> int:
+    """Low priority, and a group that Ctrl-C in the app's window does not reach."""
+    return getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 
 
 def _nice(command: list[str]) -> list[str]:
@@ -281,7 +297,7 @@ def describe_exit(code: int | None) -> str:
     """One sentence on a child that ended without a word of its own."""
     if code is None:
         return "The program that worked on this ended while the app was closed. Resume it, or start it again."
-    if code == -signal.SIGKILL:
+    if code == -KILLED:
         return "The process was killed (signal 9), most often because memory ran out. Lower the batch or image size, then resume."
     if code == DISK_FULL:
         return "The disk is full, or the workspace cannot be written. What was kept before is unharmed: make room, then resume."

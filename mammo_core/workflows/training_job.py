@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import signal
 import threading
 import time
@@ -29,6 +30,7 @@ from mammo_core.training.batches import FilmSet, largest_share
 from mammo_core.training.checkpoint import Checkpoint, cpu_copy, load_checkpoint, load_tensors, save_checkpoint
 from mammo_core.training.engine import Engine, EpochOutcome, Stopped
 from mammo_core.training.fusion import EMBEDDER_PREFIX, EmbedderSpec, FusedClassifier, backbone_of
+from mammo_core.training.inference import Inference
 from mammo_core.training.models import Normalisation, choose_device, new_model, normalisation_of
 from mammo_core.training.planning import only_deterministic, plan_steps
 from mammo_core.training.ranks import ALONE, Ranks
@@ -37,7 +39,7 @@ from mammo_core.training.weights import find_weights, load_into
 from mammo_core.workflows.diagnose import diagnose_run
 from mammo_core.workflows.environment import describe_environment
 from mammo_core.workflows.films import PreparedSplit, Progress, prepare_split
-from mammo_core.workflows.predictions import add_intervals, prediction_table, write_evaluation
+from mammo_core.workflows.predictions import add_intervals, forget_evaluations, prediction_table, write_evaluation
 from mammo_core.workflows.results import write_figures, write_summary
 from mammo_core.workflows.run_writer import RunWriter
 
@@ -45,6 +47,9 @@ log = logging.getLogger("mammo_core.run")
 
 ASK_EVERY = 25
 """Steps between two questions whether to stop, where several processes have to hear the answer."""
+
+KERNELS = "TORCHINDUCTOR_CACHE_DIR"
+"""Where torch keeps what it compiles and later runs; its own choice is a folder that any account could have made first."""
 
 ALARMS = ("COLLAPSE", "COLLAPSE_SUDDEN")
 """Findings on which a person may want to stop a training that runs."""
@@ -71,11 +76,15 @@ class Training:
         device = choose_device(config.device)
         if config.deterministic:
             only_deterministic()
+        os.environ.setdefault(KERNELS, str(self.workspace.cache / "kernels"))
         if ranks.first:
             write_json(run.environment_file, {**describe_environment(str(device), threads), "processes": ranks.count})
         log.info("Training %s on %s with %d threads in %d process(es)", run.id, device, threads, ranks.count)
         with _stop_on_signal(run):
-            films = self._prepare()
+            try:
+                films = self._prepare()
+            except Stopped:
+                return "user"
             state = self._kept_state()
             train, validation = films.part("train"), films.part("val")
             width = 0 if films.embeddings is None else films.embeddings.record.features
@@ -84,12 +93,15 @@ class Training:
             engine = Engine(config, model, normalisation, train, validation, device, self._on_step, ranks, plan)
             fingerprint = _fingerprint(run, config, films)
             if state is not None:
-                self._resume(engine, state, fingerprint)
+                self._resume(engine, films, state, fingerprint)
             used = engine.plan_in_use
             log.info("Steps in %s, %d film(s) at once, CUDA graph: %s", used.precision, used.micro_batch, used.graphs)
             reason = self._fit(engine, films, fingerprint)
             engine.close()
-        if ranks.first and run.best_model.exists():
+        if ranks.first and engine.history and run.best_model.exists():
+            state = self._kept_state() if reason == "user" else None
+            if state is not None:
+                engine.load_weights(state)  # a part of an epoch may have changed them since
             self._finish(engine, films, reason)
         return reason
 
@@ -101,7 +113,7 @@ class Training:
                 raise DataError(failed)
             return self._films(lambda done, total: None)
         try:
-            films = self._films(self.writer.preparing)
+            films = self._films(self._on_film)
         except MammoError as error:
             self.ranks.tell(str(error))
             raise
@@ -143,6 +155,13 @@ class Training:
         decided = plan_steps(self.config, model, device, films, share, threads) if self.ranks.first else StepPlan()
         return self.ranks.tell(decided)
 
+    def _on_film(self, done: int, total: int) -> None:
+        """Reading thousands of new films takes an hour, which a wish to stop need not outwait; what was read is kept."""
+        if self.ranks.count == 1 and self.run.stop_file.exists():
+            raise Stopped
+        if self.writer is not None:
+            self.writer.preparing(done, total)
+
     def _on_step(self, step: int, steps: int) -> None:
         if (self.ranks.count == 1 or step % ASK_EVERY == 0) and self._asked_to_stop():
             raise Stopped
@@ -166,7 +185,7 @@ class Training:
             return self._first_weights(train, width)
         return new_model(self.config, width), Normalisation.from_dict(state["normalisation"])
 
-    def _resume(self, engine: Engine, state: dict[str, Any], fingerprint: dict[str, str]) -> None:
+    def _resume(self, engine: Engine, films: PreparedSplit, state: dict[str, Any], fingerprint: dict[str, str]) -> None:
         changed = [name for name, value in fingerprint.items() if state["fingerprint"].get(name) != value]
         if changed:
             raise ConfigError(
@@ -175,6 +194,11 @@ class Training:
             )
         engine.load_state(state)
         torch.set_num_threads(engine.plan_in_use.threads)  # with another number the last bits could differ
+        last = engine.history[-1] if engine.history else None
+        if last is not None and last.is_best:  # a kill may have come before its checkpoint and predictions were all written
+            validation = engine.infer(engine.val_loader)
+            if self.ranks.first:
+                self._keep_best(engine, films, last.epoch, validation)
         if self.writer is not None:
             self.writer.write_history(engine.history)  # a kill may have left them one epoch behind
             self.writer.write_status(epoch=len(engine.history))
@@ -198,20 +222,21 @@ class Training:
     def _keep_epoch(
         self, writer: RunWriter, engine: Engine, films: PreparedSplit, outcome: EpochOutcome, fingerprint: dict[str, str]
     ) -> None:
-        if outcome.record.is_best:
-            self._keep_best(engine, films, outcome)
         state = {**engine.state(), "fingerprint": fingerprint, "normalisation": engine.normalisation.to_dict()}
         write_atomic(self.run.resume_file, lambda file: torch.save(state, file))
+        if outcome.record.is_best:  # later than the state, from which a resume makes it again: never of an epoch that is lost
+            self._keep_best(engine, films, outcome.record.epoch, outcome.validation)
         writer.epoch_done(engine.history)
         wrong = next((found for found in diagnose_run(self.run).findings if found.id in ALARMS), None)
         writer.watch(f"{wrong.text} {wrong.advice}" if wrong else "")
 
-    def _keep_best(self, engine: Engine, films: PreparedSplit, outcome: EpochOutcome) -> None:
-        """The best checkpoint with the predictions and features that belong to it."""
-        save_checkpoint(self.run.best_model, self._checkpoint(engine, films, outcome.record.epoch))
-        table = prediction_table(films.rows("val"), outcome.validation.probabilities, self.config.class_names)
-        write_evaluation(self.run, "val", table, outcome.record.epoch, bootstrap=0)  # the intervals wait for the end
-        features = outcome.validation.features
+    def _keep_best(self, engine: Engine, films: PreparedSplit, epoch: int, validation: Inference) -> None:
+        """The best checkpoint with the predictions and features that belong to it, and none that belong to an earlier one."""
+        forget_evaluations(self.run, epoch)
+        save_checkpoint(self.run.best_model, self._checkpoint(engine, films, epoch))
+        table = prediction_table(films.rows("val"), validation.probabilities, self.config.class_names)
+        write_evaluation(self.run, "val", table, epoch, bootstrap=0)  # the intervals wait for the end
+        features = validation.features
         write_atomic(self.run.embeddings, lambda file: np.save(file, features, allow_pickle=False))
 
     def _checkpoint(self, engine: Engine, films: PreparedSplit, epoch: int) -> Checkpoint:

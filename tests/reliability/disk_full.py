@@ -38,12 +38,12 @@ LARGE = (".pth", ".pt", ".npy")
 EPOCHS = 2
 
 FILES_OF_A_RUN = (
-    *("run.log", "status.json", "environment.json", "best_model.pth", "val_predictions.csv", "val_metrics.json"),
-    *("embeddings_val.npy", "resume.pt", "train_history.json", "training_log.csv", "train_history.pkl"),
+    *("run.log", "status.json", "environment.json", "resume.pt", "best_model.pth", "val_predictions.csv", "val_metrics.json"),
+    *("embeddings_val.npy", "train_history.json", "training_log.csv", "train_history.pkl"),
     *("final_model.pth", "summary.json", "loss_curve.png", "recall_curve.png", "seeds_summary.json"),
 )
 """In the order in which a run writes them: one run goes on from each full disk to the next."""
-QUICK_FILES = ("status.json", "best_model.pth", "embeddings_val.npy", "resume.pt", "train_history.json", "final_model.pth")
+QUICK_FILES = ("status.json", "resume.pt", "best_model.pth", "embeddings_val.npy", "train_history.json", "final_model.pth")
 
 
 @dataclass

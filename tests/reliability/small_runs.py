@@ -169,8 +169,8 @@ def _contradictions(run: RunDir) -> list[str]:
         return [f"train_history.json has {len(shown)} epochs and resume.pt {len(kept)}"]
     if shown != kept[: len(shown)]:
         return ["train_history.json and resume.pt tell different epochs"]
-    if kept and not run.best_model.exists():
-        return ["resume.pt is there and best_model.pth is not"]
+    if shown and not run.best_model.exists():
+        return ["train_history.json is there and best_model.pth is not"]
     return []
 
 
