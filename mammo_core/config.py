@@ -12,7 +12,7 @@ import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
 from mammo_core.config_values import coerce
@@ -143,6 +143,11 @@ class TrainConfig:
     def replace(self, **changes: Any) -> TrainConfig:
         return dataclasses.replace(self, **changes)
 
+    def without_places(self) -> TrainConfig:
+        """For what is handed on: files are named without the folders of this machine."""
+        embeddings = None if self.embeddings is None else _last_part(self.embeddings)
+        return self.replace(weights=_last_part(self.weights), embeddings=embeddings)
+
     @property
     def run_name(self) -> str:
         """``seed_42`` or ``seed_42_fold_1``."""
@@ -238,6 +243,10 @@ def _class_checks(c: TrainConfig) -> tuple[tuple[bool, str], ...]:
 def _kinds() -> dict[str, Any]:
     """The kind of each setting; worked out once, since a list of a thousand runs reads as many configurations."""
     return typing.get_type_hints(TrainConfig)
+
+
+def _last_part(path: str) -> str:
+    return PureWindowsPath(path).name or path  # knows the marks of all systems
 
 
 def load_config(path: Path) -> TrainConfig:

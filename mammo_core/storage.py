@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -38,6 +39,9 @@ REPLACE_WAIT_SECONDS = 0.05
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """A full disk, a used-up quota, and a file larger than the account or the file system allows."""
 ASKED_BYTES = 2**20
+
+NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP})
+"""How a file system answers that has no fsync of folders: shared folders of virtual machines, some network shares."""
 
 LEFTOVER_SUFFIX = ".tmp"
 LEFTOVER_SECONDS = 3600.0
@@ -205,6 +209,9 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:  # the file itself is written by then, and such a disk can do no more for it
+            raise
     finally:
         os.close(descriptor)
 
@@ -236,8 +243,14 @@ def sha256_of(path: Path) -> str:
 
 
 def folder_size(path: Path) -> int:
-    """Bytes of all regular files below ``path``; links are not followed."""
-    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file() and not entry.is_symlink())
+    """Bytes of all regular files below ``path``; links are not followed, and what vanishes meanwhile does not count."""
+    size = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                found = Path(folder, name).lstat()
+                size += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return size
 
 
 def leftovers(folder: Path, older_than_seconds: float = LEFTOVER_SECONDS) -> list[Path]:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from mammo_core.analysis.backing import DEFAULT_RULE
 from mammo_core.data.sandbox import expect_uploads
+from mammo_core.report.tables import without_formulas
 from mammo_core.runs.listing import list_cards
 from mammo_core.workflows.map_records import check_sentences
 from mammo_core.workflows.model_shelf import kept_models
@@ -56,8 +57,8 @@ def show_many(model: LoadedModel, answers: list[Answer], rule: str) -> None:
     st.markdown(f"### {plural(len(answers) - failed, 'film')} judged, {failed} not read")
     numbers = {name: st.column_config.NumberColumn(format="%.2f") for name in table.columns if name.startswith(("p(", "SD"))}
     chosen = st.dataframe(
-        table, hide_index=True, column_config=numbers, on_select="rerun", selection_mode="single-row", key="predict_table",
-        alt=f"{len(answers)} uploaded films with the predicted class and probabilities",
+        without_formulas(table), hide_index=True, column_config=numbers, on_select="rerun", selection_mode="single-row",
+        key="predict_table", alt=f"{len(answers)} uploaded films with the predicted class and probabilities",
     )  # fmt: skip
     download_table(export_table(answers, table, model), "predictions", "predict_csv")
     one_exam = st.checkbox(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mammo_core.data.adapters import ROW_COLUMNS, ImportChoices, understand
+from mammo_core.data.adapters import ROW_COLUMNS, ImportChoices, planning, understand
 from mammo_core.data.adapters.labels import understand_labels
 from mammo_core.data.adapters.listing import FileIndex, read_table
 from mammo_core.data.adapters.words import harmless_value, patient_of
@@ -345,9 +345,27 @@ def test_a_pattern_reads_the_patient_from_the_path(tmp_path):
     source = make_source(tmp_path, "file,label\nm1_a.png,x\nm1_b.png,y\nm2_a.png,x\n", films=("m1_a.png", "m1_b.png", "m2_a.png"))
     plan = understand(source, ImportChoices(patient_pattern=r"^([^_]+)_"))
     assert list(plan.rows["patient"]) == ["m1", "m1", "m2"]
-    for pattern, text in (("(", "no regular expression"), ("m", "no group")):
+    for pattern, text in (("(", "no regular expression"), ("m", "no group"), ("(m)" + "1" * 200, "more than 200 signs")):
         with pytest.raises(DataError, match=text):
             understand(source, ImportChoices(patient_pattern=pattern))
+
+
+@pytest.mark.parametrize("pattern", [r"^(\d+)-", r"(?i)^pat(\d+)-(?:left|right)", r"^(?:PAT)?(\d+)", r"^[A-Z]*(\d+).*"])
+def test_usual_patterns_are_taken(tmp_path, pattern):
+    start = "" if pattern.startswith(r"^(\d") else "PAT"
+    films = tuple(f"{start}{name}.png" for name in ("7-left", "7-right", "8-left"))
+    table = "file,label\n" + "".join(f"{name},{label}\n" for name, label in zip(films, "xyx", strict=True))
+    plan = understand(make_source(tmp_path, table, films=films), ImportChoices(patient_pattern=pattern))
+    assert list(plan.rows["patient"]) == ["7", "7", "8"]
+
+
+@pytest.mark.parametrize("pattern", ["^(([A-Za-z]+)+)_$", "^(a|aa)+$", "(a?){40}" + "a" * 40 + "b", ".*" * 40 + "(b)$"])
+def test_a_pattern_that_would_search_for_years_is_stopped(tmp_path, monkeypatch, pattern):
+    monkeypatch.setattr(planning, "MAX_SEARCH_SECONDS", 1)
+    films = ("a" * 60 + ".png", "c" + "a" * 60 + ".png")
+    source = make_source(tmp_path, f"file,label\n{films[0]},x\n{films[1]},y\n", films=films)
+    with pytest.raises(DataError, match="cannot be searched for in these file names within 1 s"):
+        understand(source, ImportChoices(patient_pattern=pattern))
 
 
 def test_a_patient_source_that_is_not_there_is_refused(tmp_path):

@@ -23,6 +23,14 @@ def checkpoint() -> Checkpoint:
     )
 
 
+def test_a_checkpoint_names_files_without_their_places(tmp_path, checkpoint):
+    config = checkpoint.config.replace(weights="/home/jane/own weights.pth", embeddings="C:\\Jane\\mammo_vit")
+    save_checkpoint(tmp_path / "best.pth", dataclasses.replace(checkpoint, config=config))
+    loaded = load_checkpoint(tmp_path / "best.pth").config
+    assert (loaded.weights, loaded.embeddings) == ("own weights.pth", "mammo_vit")
+    assert b"jane" not in (tmp_path / "best.pth").read_bytes().lower()
+
+
 def test_a_checkpoint_comes_back_as_it_was_and_gives_valid_probabilities(tmp_path, checkpoint):
     save_checkpoint(tmp_path / "best.pth", checkpoint)
     loaded = load_checkpoint(tmp_path / "best.pth")

@@ -150,6 +150,11 @@ def test_neither_table_supports_the_claim_of_convergence(table, request):
 def test_wilson_intervals_are_those_of_the_malignant_recalls():
     assert wilson(34 / 51, 51) == pytest.approx((0.53, 0.78), abs=0.006)
     assert wilson(22 / 35, 35) == pytest.approx((0.46, 0.77), abs=0.006)
+
+
+def test_a_share_that_is_none_has_no_interval_but_ends_nothing():
+    low, high = wilson(90_000.0, 20)  # of a history that was damaged
+    assert 0 <= low <= high <= 1
     assert [round((high - low) / 2, 3) for low, high in (wilson(0.7, n) for n in (50, 100, 300, 1000))] == [
         0.123,
         0.088,

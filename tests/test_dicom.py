@@ -21,6 +21,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from make_films import RAMP, breast_of, dicom_of, drawn_film, lut, write_dicom
+from mammo_core.data.adapters.headers import Header, header_of
 from mammo_core.data.dicom import codestream_size
 from mammo_core.data.display import apply_window
 from mammo_core.data.reader import Film, read_film
@@ -332,6 +333,48 @@ def test_a_deflated_file_is_refused_before_it_is_inflated(tmp_path):
     dataset.save_as(tmp_path / "film.dcm")
     with pytest.raises(FilmUnreadable, match="Deflated Explicit VR can hide huge content"):
         read_film(tmp_path / "film.dcm")
+
+
+@pytest.mark.parametrize("padding", [0, 2**13, 2**17])
+def test_the_header_of_a_deflated_file_is_not_inflated_for_an_import(tmp_path, padding):
+    dataset = dicom_of(RAMP, PatientID="P7", ImageLaterality="L")
+    dataset.file_meta.add_new(0x00020102, "OB", bytes(padding))  # private information, before it stands a UID
+    dataset.file_meta.PrivateInformationCreatorUID = "1.2.3"
+    dataset.save_as(tmp_path / "plain.dcm")
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.save_as(tmp_path / "deflated.dcm")
+    # Padding in front of the syntax, as only a forger puts it.
+    content = (tmp_path / "deflated.dcm").read_bytes()
+    start = content.index(b"\x02\x00\x10\x00UI")
+    pad = b"\x02\x00\x03\x00" + b"OB\x00\x00" + padding.to_bytes(4, "little") + bytes(padding)
+    length = int.from_bytes(content[140:144], "little") + len(pad)
+    content = content[:140] + length.to_bytes(4, "little") + content[144:start] + pad + content[start:]
+    (tmp_path / "deflated.dcm").write_bytes(content)
+    sizes = {name: (tmp_path / name).stat().st_size for name in ("plain.dcm", "deflated.dcm")}
+    assert header_of(tmp_path, "plain.dcm", sizes["plain.dcm"]) == Header("P7", "L", "")
+    assert header_of(tmp_path, "deflated.dcm", sizes["deflated.dcm"]) == Header()
+    with pytest.raises(FilmUnreadable, match="Deflated Explicit VR can hide huge content"):
+        read_film(tmp_path / "deflated.dcm")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("HOLOGIC, Inc.", "HOLOGIC, Inc."),
+        ("FUJI PHOTO FILM Co., ltd.", "FUJI PHOTO FILM Co., ltd."),
+        ("MAMMOMAT 3000 Nova", "MAMMOMAT 3000 Nova"),
+        ("Senographe DS ADS_43.10.1", "Senographe DS ADS_43.10.1"),
+        ("Doe^Jane", None),
+        ("Doe, Jane", None),
+        ("19610412", None),
+        ("born 12.04.1961", None),
+        ("1961-04-12", None),
+        ("MRN 00471174", None),
+    ],
+)
+def test_a_person_or_a_date_in_the_place_of_the_maker_is_not_kept(read, text, told):
+    facts = read(Manufacturer=text, ManufacturerModelName=text).facts
+    assert (facts.vendor, facts.model) == (told, told)
 
 
 def test_a_compressed_picture_far_larger_than_its_header_says_is_refused_before_decoding(tmp_path):

@@ -22,7 +22,7 @@ from pydicom.uid import UID
 from command_line import run_command
 from make_films import write_dicom
 from make_runs import write_experiment, write_run
-from mammo_core.data.worker_process import PARENT
+from mammo_core.data.worker_process import PARENT, process_mark
 from mammo_core.runs import queue
 from mammo_core.runs.listing import list_cards
 from mammo_core.runs.liveness import this_process
@@ -348,25 +348,29 @@ def test_old_requests_are_forgotten_and_new_ones_kept(workspace):
 def test_a_film_reader_whose_program_is_gone_is_ended_and_others_are_not(workspace):
     reader = "import sys, time; time.sleep(60)"
     give_away = (
-        "import os, subprocess, sys\nos.environ[sys.argv[2]] = str(os.getpid())\n"
+        "import os, subprocess, sys\nos.environ[sys.argv[2]] = str(os.getpid()) + sys.argv[3]\n"
         "print(subprocess.Popen([sys.executable, '-c', sys.argv[1], 'mammo_core.data.decode_worker'],"
         " stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True).pid)"
     )
-    environment = {**os.environ, PARENT: str(os.getpid())}
+    here = process_mark(os.getpid()).removeprefix(str(os.getpid()))
+    command = [sys.executable, "-W", "ignore", "-c", give_away, reader, PARENT]
+    environment = {**os.environ, PARENT: process_mark(os.getpid())}
     with subprocess.Popen([sys.executable, "-c", reader, "mammo_core.data.decode_worker"], env=environment) as own:
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", give_away, reader, PARENT], capture_output=True, text=True, check=True
-        )
-        orphan = psutil.Process(int(done.stdout))
+        pids = [
+            int(subprocess.run([*command, place], capture_output=True, text=True, check=True).stdout)
+            for place in (here, "@pid:[1]")
+        ]
+        orphan, of_a_container = map(psutil.Process, pids)
         try:
             assert {item.pid for item in find_leftovers(workspace)} == {orphan.pid}
             clean(workspace)
             assert is_gone(orphan)
-            assert own.poll() is None
+            assert own.poll() is None and of_a_container.is_running()
         finally:
             own.kill()
-            if orphan.is_running():
-                orphan.kill()
+            for process in (orphan, of_a_container):
+                if process.is_running():
+                    process.kill()
 
 
 # ---- the command ------------------------------------------------------------------------------------------------------------

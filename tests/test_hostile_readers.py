@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zipfile
 from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pydicom.dataelem import DataElement
 
-from make_films import RAMP, dicom_of
+from make_films import RAMP, dicom_of, write_dicom
 from make_models import ARCH, write_model_run
 from mammo_core.config import TrainConfig, load_config
+from mammo_core.data.adapters import understand
+from mammo_core.data.adapters.table_files import columns_of, read_table
+from mammo_core.data.dicom_facts import impersonal
 from mammo_core.data.foreign_file import without_name
 from mammo_core.data.reader import read_film
-from mammo_core.errors import CheckpointMismatch, ConfigError, CorruptRunFile, MammoError, WeightsNotFound, readable
+from mammo_core.errors import CheckpointMismatch, ConfigError, CorruptRunFile, DataError, MammoError, WeightsNotFound, readable
 from mammo_core.predict.unfamiliar import load_guard
 from mammo_core.presets import parse_overrides
 from mammo_core.reading import read_json, read_yaml
+from mammo_core.report.plain_text import WORD_JOINER, plain
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.training.checkpoint import load_checkpoint, load_tensors
 from mammo_core.training.models import build_model
 from mammo_core.training.weights import find_weights, load_into
+from mammo_core.workflows.ingest import import_dataset
 from mammo_core.workflows.uploads import Upload
-from pages.shared.frame import WORD_JOINER, plain
 
 
 def test_a_message_is_one_line_whose_end_is_kept():
@@ -141,6 +149,93 @@ def test_an_archive_in_the_place_of_features_is_told_in_words(tmp_path):
         load_guard(run)
 
 
+# ---- tables ---------------------------------------------------------------------------------------------------------------
+
+A1_AND_XFD = '<row r="1"><c r="XFD1"><v>1</v></c></row>'
+
+
+def workbook(path, rows, sheets=1, encoding="utf-8"):
+    """An Excel file whose sheets hold these rows."""
+    made = io.BytesIO()
+    with pd.ExcelWriter(made, engine="openpyxl") as writer:
+        for number in range(sheets):
+            pd.DataFrame({"file": ["a.png"], "label": ["x"]}).to_excel(writer, sheet_name=f"s{number}", index=False)
+    with zipfile.ZipFile(made) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for info in source.infolist():
+            content = source.read(info)
+            if rows and info.filename.startswith("xl/worksheets/"):
+                text = re.sub("<sheetData>.*</sheetData>", f"<sheetData>{rows}</sheetData>", content.decode(), flags=re.DOTALL)
+                text = re.sub(r"^<\?xml.*?\?>", "", text)
+                content = f"<?xml version='1.0' encoding='{encoding}'?>{text}".encode(encoding)
+            target.writestr(info.filename, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rows", "sheets", "encoding"),
+    [
+        (A1_AND_XFD + '<row r="1048576"><c r="A1048576"><v>1</v></c></row>', 1, "utf-8"),
+        ("<row r='1'><c r='XFD1'><v>1</v></c></row><row r='1048576'><c r='A1048576'><v>1</v></c></row>", 1, "utf-16"),
+        (A1_AND_XFD + '<row r="&#49;048576.0"><c><v>1</v></c></row>', 1, "utf-8"),
+        ('<row r="999999999"><c><v>1</v></c></row>', 1, "utf-8"),
+        (A1_AND_XFD + '<row r="1048576"><c r="A1048576"><v>1</v></c></row></broken>', 1, "utf-8"),
+        ('<row><c r="XFD1"/></row>' * 2000, 1, "utf-8"),
+        ('<row r="900000"><c r="A900000"><v>1</v></c></row>', 30, "utf-8"),
+    ],
+    ids=["two corners", "utf-16", "disguised", "no Excel row", "broken behind it", "wide empty rows", "many sheets"],
+)
+def test_an_excel_file_that_spreads_over_a_huge_sheet_is_refused_before_it_is_filled(tmp_path, rows, sheets, encoding):
+    path = workbook(tmp_path / "t.xlsx", rows, sheets, encoding)
+    assert path.stat().st_size < 2**17
+    with pytest.raises(DataError, match=r"t\.xlsx spreads over more than 20 million cells"):
+        read_table(path)
+
+
+def test_an_excel_file_of_usual_size_is_read_whatever_stands_far_below_it(tmp_path):
+    rows = '<row r="1"><c r="A1" t="str"><v>file</v></c><c r="CV1" t="str"><v>label</v></c></row>'
+    rows += '<row r="2"><c r="A2" t="str"><v>a.png</v></c></row><row r="250000" ht="12.8"/>'
+    table = read_table(workbook(tmp_path / "t.xlsx", rows))
+    assert (table["file"].tolist(), table.columns[-1]) == (["a.png"], "label")
+
+
+def test_a_parquet_file_of_a_few_kb_that_holds_millions_of_equal_values_is_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"file": pa.array(np.zeros(21_000_000, np.int8))}), path)
+    assert path.stat().st_size < 2**17
+    with pytest.raises(DataError, match=r"t\.parquet spreads over more than 20 million cells"):
+        read_table(path)
+    one_long_list = pa.ListArray.from_arrays([0, 21_000_000], np.zeros(21_000_000, np.int8))
+    pq.write_table(pa.table({"file": one_long_list}), path)
+    with pytest.raises(DataError, match="more than 20 million cells"):
+        read_table(path)
+
+
+def test_a_parquet_file_that_repeats_one_long_text_is_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, np.int32)), pa.array(["a" * 2**20]))
+    pq.write_table(pa.table({"file": texts}), path)
+    assert path.stat().st_size < 2**17
+    with pytest.raises(DataError, match="unfolds to more than 512 MB"):
+        read_table(path)
+
+
+def test_the_names_of_a_parquet_table_are_read_even_where_its_rows_cannot_be(tmp_path):
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"file": ["a.png"] * 5000, " Label ": 1}, index=pd.Index(range(5000), name="n")).to_parquet(path)
+    assert columns_of(path) == ("file", "Label")
+    content = bytearray(path.read_bytes())
+    content[4:100] = bytes(96)  # where the rows begin
+    path.write_bytes(content)
+    assert columns_of(path) == ("file", "Label")
+    no_utf8 = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xff\xfe"))
+    pq.write_table(pa.table({"file": no_utf8}), path)
+    with pytest.raises(DataError, match="not readable as a Parquet file"):
+        read_table(path)
+    path.write_bytes(b"no parquet")
+    with pytest.raises(DataError, match="not readable as a Parquet file"):
+        columns_of(path)
+
+
 # ---- names and words ------------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +270,24 @@ def test_an_address_or_icon_in_a_file_s_words_is_not_recognised(text):
 def test_plain_text_keeps_its_lines_and_loses_what_turns_them():
     assert plain("a\u202eb\nc\td") == "ab\nc d"
     assert plain("lr 3e-4, 12:30, C:") == "lr 3e-4, 12\\:30, C\\:"
+
+
+@pytest.mark.parametrize("center", ["Hospital A", "site_3", "St. Anna", "Köln, Mitte", "123456", "Ward 3-4"])
+def test_the_name_of_a_centre_is_kept(center):
+    assert impersonal(center) == center
+
+
+def test_a_person_or_a_date_in_the_centre_column_is_left_out_and_told(workspace, tmp_path):
+    centers = ("St. Anna", "Doe^Jane", "12.04.1961", "4711004711")
+    for number in range(4):
+        write_dicom(tmp_path / f"{number}.dcm", np.roll(RAMP, number))
+    rows = [f"{number}.dcm,{'xy'[number % 2]},{center}" for number, center in enumerate(centers)]
+    (tmp_path / "t.csv").write_text("\n".join(["file,label,center", *rows]))
+    dataset = import_dataset(workspace, understand(tmp_path), "demo", readers=1)
+    assert sorted(dataset.manifest()["center"]) == ["", "", "", "St. Anna"]
+    written = "".join(path.read_text() for path in dataset.directory.glob("*.json"))
+    assert "reads like a person, a date or a long number" in written
+    assert "Doe" not in written
 
 
 TAGS_OF_CODES = (

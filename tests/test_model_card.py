@@ -6,6 +6,7 @@ import pytest
 
 from make_runs import write_experiment, write_run
 from mammo_core.analysis.experiment_summary import summarise_experiment
+from mammo_core.reading import read_json
 from mammo_core.report.model_card import model_card, model_card_of
 from mammo_core.report.run_facts import Known, RunFacts
 from mammo_core.settings import RESEARCH_ONLY
@@ -99,3 +100,15 @@ def test_a_history_of_another_tool_claims_nothing_about_its_model(tmp_path):
     assert "imported from another tool" in card
     for claim in ("efficientnet", "adamw", "crop to the breast", "lowest validation loss)"):
         assert claim not in card
+
+
+def test_names_of_classes_and_centres_cannot_become_pictures_or_links(tmp_path):
+    picture = "![A](http://evil.example/a.png)"
+    run = write_run(tmp_path / "e" / "seed_42", class_names=(picture, "B", "<b>C</b>"), with_test=True, patients=60, replicates=5)
+    split = read_json(run.split_record)
+    write_json(run.split_record, split | {"warnings": [picture], "center_counts": {"val": {picture: 3}}, "scheme": picture})
+    card = model_card(run)
+    assert "evil.example/a.png" in card
+    for alive, escaped in (("![", "\\!["), ("](", "\\](")):
+        assert alive not in card.replace(escaped, "")
+    assert "http://evil" not in card and "<b>" not in card

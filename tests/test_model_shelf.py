@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import pickle
 import shutil
+import time
 import zipfile
 
 import numpy as np
@@ -24,9 +26,10 @@ from mammo_core.predict.model_record import RECORD_PART, model_path, read_card, 
 from mammo_core.predict.predictor import Predictor
 from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import open_workspace
-from mammo_core.storage import write_table
+from mammo_core.storage import is_locked, write_table
 from mammo_core.workflows.housekeeping import list_trash
 from mammo_core.workflows.model_shelf import (
+    LOCK,
     export_model,
     import_model,
     keep_model,
@@ -176,6 +179,38 @@ def test_nothing_is_overwritten(workspace, runs, kept, tmp_path):
     with pytest.raises(MammoError, match="already"):
         export_model(workspace, "first", tmp_path / "there.mammotrace")
     assert kept.read_bytes() == content
+
+
+def test_a_name_that_another_program_takes_meanwhile_is_not_overwritten(workspace, runs, monkeypatch):
+    path, strftime = model_path(workspace, "second"), time.strftime
+
+    def another_is_quicker(*asked):  # the date is written down once the runs are loaded
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"of another program")
+        return strftime(*asked)
+
+    monkeypatch.setattr(time, "strftime", another_is_quicker)
+    with pytest.raises(MammoError, match="a model named second already"):
+        keep_model(workspace, [runs[0].id], "second")
+    assert path.read_bytes() == b"of another program"
+
+
+def test_nobody_else_takes_a_name_between_the_last_look_and_the_writing(workspace, kept, monkeypatch):
+    held, replace, rename = [], os.replace, type(kept).rename
+
+    def watched(call):
+        def instead(source, target):
+            held.append(is_locked(workspace.home / LOCK))
+            return call(source, target)
+
+        return instead
+
+    trashed = remove_model(workspace, "first")
+    monkeypatch.setattr(os, "replace", watched(replace))
+    monkeypatch.setattr(type(kept), "rename", watched(rename))
+    import_model(workspace, trashed, "second")
+    put_back_model(workspace, trashed)
+    assert held == [True, True]
 
 
 def test_runs_of_two_tasks_are_not_kept_as_one(workspace, runs):

@@ -272,6 +272,13 @@ def test_a_page_can_go_on_while_it_is_measured_and_a_setting_that_cannot_work_is
     assert str(workspace.home) not in str(problem)
 
 
+def test_why_a_setting_cannot_work_names_no_place() -> None:
+    from mammo_core.workflows.probe_child import _in_words
+
+    told = _in_words(RuntimeError("cannot open '/data/Doe Jane 1961/x.pth'\nmore"), config())
+    assert "cannot open 'x.pth'" in told and "Doe" not in told
+
+
 def test_asking_needs_no_torch() -> None:
     code = "import sys, mammo_core.workflows.estimate, mammo_core.cli_estimate; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(PROJECT_ROOT), capture_output=True, text=True, check=True)

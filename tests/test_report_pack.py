@@ -22,10 +22,11 @@ from mammo_core.report.figures import FigureSize
 from mammo_core.report.pack_figures import short_names
 from mammo_core.report.pack_tables import class_tables, judged_alike
 from mammo_core.report.pdf_bytes import read_objects
+from mammo_core.report.plain_text import plain_in_file
 from mammo_core.report.privacy import cleaned, without_places
 from mammo_core.report.report_pack import PackOptions, missing_words, write_pack
 from mammo_core.report.run_facts import Known, RunFacts
-from mammo_core.report.tables import escape_latex, safe_csv, seed_numbers, seed_table, to_latex, to_markdown
+from mammo_core.report.tables import escape_latex, safe_csv, seed_numbers, seed_table, to_latex, to_markdown, without_formulas
 from mammo_core.runs.schema import MetricValue
 from mammo_core.settings import RESEARCH_ONLY
 from mammo_core.storage import sha256_of, write_json, write_table
@@ -246,6 +247,9 @@ def readings(path):
         (r"C:\Users\x\y.pth.", "y.pth."),
         (r"on \\server\share\a.csv", "on a.csv"),
         ("~/data/a.csv", "a.csv"),
+        ("not in '/data/Doe Jane 1961/x.pth' or \"C:\\Jane Doe\\y.pth\".", "not in 'x.pth' or \"y.pth\"."),
+        (r"OSError: '\\\\server\\Doe Jane\\a.csv'", "OSError: 'a.csv'"),
+        ("split '70/15/15' of 'e/seed_42', or '/'", "split '70/15/15' of 'e/seed_42', or '/'"),
         ("see https://example.org/a/b", "see https://example.org/a/b"),
         ("e/seed_42, 70/15/15, 5/6", "e/seed_42, 70/15/15, 5/6"),
     ],
@@ -322,6 +326,25 @@ def test_braces_and_dollars_of_every_table_are_even(pack):
 def test_markdown_cells_cannot_break_the_table():
     text = to_markdown(pd.DataFrame({"a|b": ["x|y\nz"], "n": [1]}))
     assert text.splitlines() == [r"| a\|b | n |", "| --- | ---: |", r"| x\|y z | 1 |"]
+
+
+def test_foreign_words_in_an_exported_file_stay_words_and_ordinary_ones_stay_as_they_are():
+    reader = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    hostile = {"![A](http://evil.example/a.png)", "[l][r] [l]: /x", "<img src=x>", "*a* _b_ `c` $d$", "jane@evil.example"}
+    for word in (*hostile, "Dense (C/D)", "BI-RADS_2, 1.5 % [n = 3]", "0.696 ± 0.032 (n = 3, SD n-1)"):
+        told = plain_in_file(word)
+        assert (told == word) == (word not in hostile)
+        (line,) = [token for token in reader.parse(f"- Task: {told}\n") if token.type == "inline"]
+        assert {token.type for token in line.children} <= {"text", "text_special"}
+        assert "".join(token.content for token in line.children).replace("\u2060", "") == f"Task: {word}"
+
+
+def test_a_table_for_the_screen_holds_no_formula_in_names_or_cells():
+    table = pd.DataFrame({"=a": ["=HYPERLINK(1)", "b"], "n": [-1, 2]}, index=["@x", "y"])
+    safe = without_formulas(table)
+    assert list(safe.columns) == ["'=a", "n"] and list(safe.index) == ["'@x", "y"]
+    assert safe["'=a"].tolist() == ["'=HYPERLINK(1)", "b"] and safe["n"].tolist() == [-1, 2]
+    assert list(table.columns) == ["=a", "n"]
 
 
 # ---- what is counted, and where it can be written --------------------------------------------------------------------------

@@ -135,3 +135,11 @@ def test_a_list_reads_a_finished_runs_settings_and_tells_of_a_config_that_was_br
     os.utime(run.config_file, ns=(later, later))
     (card,) = list_cards(workspace)
     assert "config.yaml is not readable" in card.problem
+
+
+@pytest.mark.parametrize("text", ['"epochs": 1' + "0" * 400, '"eta_seconds": 1e300', '"step": -1'])
+def test_a_status_with_numbers_beyond_all_measure_is_refused_in_words(tmp_path, text):
+    run = write_run(tmp_path / "e" / "seed_1", epochs=2, replicates=10)
+    run.status_file.write_text('{"state": "running", ' + text + "}")
+    with pytest.raises(CorruptRunFile, match=r"status\.json"):
+        run.status()

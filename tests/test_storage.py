@@ -6,6 +6,8 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,17 @@ from hypothesis import strategies as st
 
 from mammo_core.errors import CorruptRunFile, DiskFull, NameNotAllowed, WriteFailed
 from mammo_core.reading import read_json, read_text_table, read_yaml
-from mammo_core.storage import check_name, is_locked, leftovers, lock_of, new_folder, write_atomic, write_json, write_yaml
+from mammo_core.storage import (
+    check_name,
+    folder_size,
+    is_locked,
+    leftovers,
+    lock_of,
+    new_folder,
+    write_atomic,
+    write_json,
+    write_yaml,
+)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +135,60 @@ def test_what_the_system_refuses_is_told_without_a_place_and_the_old_file_stays(
     assert "/home" not in str(told.value)
     assert read_json(path) == [1]
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+def refuse_to_sync_folders(monkeypatch, number):
+    real = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows syncs no folder")
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF, errno.ENOTSUP])
+def test_a_disk_that_cannot_sync_folders_is_written_all_the_same(tmp_path, monkeypatch, number):
+    refuse_to_sync_folders(monkeypatch, number)
+    write_json(tmp_path / "a.json", [1])
+    with new_folder(tmp_path / "set", alone=False) as place:
+        write_json(place / "b.json", [2])
+    assert (read_json(tmp_path / "a.json"), read_json(tmp_path / "set" / "b.json")) == ([1], [2])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows syncs no folder")
+def test_a_disk_that_fails_while_it_syncs_a_folder_is_told(tmp_path, monkeypatch):
+    refuse_to_sync_folders(monkeypatch, errno.EIO)
+    with pytest.raises(WriteFailed, match="Input/output error"):
+        write_json(tmp_path / "a.json", [1])
+
+
+def test_the_size_of_a_folder_counts_files_and_no_links(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("one", "a/two", "a/b/three"):
+        (tmp_path / name).write_bytes(bytes(100))
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "one")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    assert folder_size(tmp_path) == 300
+    assert folder_size(tmp_path / "none") == 0
+
+
+def test_a_folder_that_shrinks_while_it_is_measured_is_measured_all_the_same(tmp_path, monkeypatch):
+    for name in ("a", "b", "c"):
+        (tmp_path / name / "x").mkdir(parents=True)
+        (tmp_path / name / "x" / "film").write_bytes(bytes(100))
+    scandir, gone = os.scandir, []
+
+    def others_erase(path):
+        if not isinstance(path, int) and os.path.basename(path) in ("a", "b", "c") and len(gone) < 2:
+            gone.append(path)
+            shutil.rmtree(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", others_erase)
+    assert (folder_size(tmp_path), len(gone)) == (100, 2)
 
 
 def test_a_failure_that_hides_the_systems_reason_is_still_told_by_it(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from mammo_core.data.sandbox import read_film_safely
 from mammo_core.errors import FilmUnreadable
 from mammo_core.settings import Workspace
-from mammo_core.workflows.uploads import Upload, on_disk, told_by_name
+from mammo_core.workflows.uploads import Upload, on_disk, stage, told_by_name
 
 
 def test_the_file_on_disk_carries_no_name_and_is_erased(workspace: Workspace) -> None:
@@ -17,6 +17,22 @@ def test_the_file_on_disk_carries_no_name_and_is_erased(workspace: Workspace) ->
         assert "Doe" not in str(path)
         assert upload.sha256 in path.name
     assert not path.exists()
+
+
+def test_two_who_read_the_same_film_do_not_erase_each_others(workspace: Workspace) -> None:
+    upload = Upload("a.png", b"x")
+    with on_disk(workspace, [upload, upload]) as (first, second):
+        with on_disk(workspace, [upload]):
+            pass
+        stage(workspace, upload).unlink()
+        first.unlink()
+        assert second.read_bytes() == b"x"
+
+
+def test_two_imports_of_one_file_each_have_their_own(workspace: Workspace) -> None:
+    first, second = (stage(workspace, Upload("m.mammotrace", b"a model")) for _ in range(2))
+    first.unlink()
+    assert second.read_bytes() == b"a model"
 
 
 def test_it_is_erased_after_an_error_too(workspace: Workspace) -> None:

@@ -94,13 +94,23 @@ def _cause(error: BaseException) -> str:
 
 
 def _open(path: Path) -> Dataset:
+    return pydicom.dcmread(path, force=not is_marked(path))
+
+
+def is_marked(path: Path) -> bool:
+    """Whether the file bears the mark of DICOM.
+
+    Raises
+    ------
+    Refusal
+        It is deflated. Reading such a file inflates all of it: 300 KB can become 600 MB before any tag can be asked.
+    """
     with path.open("rb") as file:
         head = file.read(2**16)
     marked = head[128:132] == b"DICM"
-    # Reading such a file inflates all of it: 300 KB can become 600 MB before any tag can be asked.
     if (marked and read_file_meta_info(path).get("TransferSyntaxUID") == DEFLATED) or (not marked and DEFLATED.encode() in head):
         raise Refusal("its transfer syntax Deflated Explicit VR can hide huge content. Convert it to Explicit VR first.")
-    return pydicom.dcmread(path, force=not marked)
+    return marked
 
 
 def _refuse_other_objects(dataset: Dataset) -> None:
@@ -321,8 +331,8 @@ def _facts(dataset: Dataset, display: Display, read_by: tuple[str, UID], notes: 
         view_modifiers=tags.view_modifiers_of(dataset),
         patient_orientation=tags.code_of(dataset, "PatientOrientation"),
         implant=None if implant is None else implant == "YES",
-        vendor=tags.text_of(dataset, "Manufacturer"),
-        model=tags.text_of(dataset, "ManufacturerModelName"),
+        vendor=tags.maker_of(dataset, "Manufacturer"),
+        model=tags.maker_of(dataset, "ManufacturerModelName"),
         pixel_spacing_mm=tags.spacing_of(dataset),
         patient_key=tags.text_of(dataset, "PatientID"),
         study_key=tags.text_of(dataset, "StudyInstanceUID"),

@@ -21,6 +21,11 @@ MAX_TEXT = 64
 CODE = re.compile(r"(?!.*\d{4})[A-Z0-9_ \\]+")
 """Four digits in a row are a date or a number of a person: no code has them."""
 
+PERSONAL = re.compile(r"\^|\d{7}|(?<!\d)\d{4}[-/.]\d{1,2}(?!\d)|(?<!\d)\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}")
+"""A person's name as DICOM writes it, a date or a long number."""
+NAME_WITH_COMMA = re.compile(r",(?!\s*(?:inc|ltd|limited|llc|co|corp|corporation|gmbh)\b)", re.IGNORECASE)
+"""``Doe, Jane``, but not ``HOLOGIC, Inc.``"""
+
 VIEWS = frozenset(
     {"CC", "MLO", "ML", "LM", "LMO", "LMLO", "XCCL", "XCCM", "FB", "SIO", "ISO", "AT", "CV", "RL", "RM", "RI", "RS", "TAN"}
     | {"SPECIMEN"}
@@ -82,6 +87,26 @@ def code_of(dataset: Dataset, keyword: str) -> str | None:
     """
     text = text_of(dataset, keyword)
     return text if text is not None and CODE.fullmatch(text) else None
+
+
+def maker_of(dataset: Dataset, keyword: str) -> str | None:
+    """A tag that holds the free name of a maker or a device; what reads like a person, a date or a long number counts as absent.
+
+    As with :func:`code_of`, the text of any other tag can stand there.
+    """
+    text = impersonal(text_of(dataset, keyword) or "")
+    return text if text and not NAME_WITH_COMMA.search(text) else None
+
+
+def impersonal(text: str) -> str:
+    """The name of a place or a device, or empty where it holds ``^``, a date or more than six digits in a row.
+
+    Examples
+    --------
+    >>> impersonal("St. Anna 3"), impersonal("Doe^Jane"), impersonal("19610412")
+    ('St. Anna 3', '', '')
+    """
+    return "" if PERSONAL.search(text) else text
 
 
 def spacing_of(dataset: Dataset) -> tuple[float, float] | None:

@@ -18,7 +18,8 @@ from mammo_core.errors import MammoError
 
 IMPORT_ROOT = Path(__file__).resolve().parents[2]
 PARENT = "MAMMOTRACE_READS_FOR"
-"""Names, in a worker's environment, the process that started it: a worker whose parent is another one has lost its own."""
+"""Names, in a worker's environment, the process that started it (:func:`process_mark`): a worker whose parent is another one has
+lost its own."""
 START_SECONDS = 120.0
 """Given to a worker for its imports; they take one second, but a cold disk and a busy machine take many."""
 EXIT_SECONDS = 2.0
@@ -35,6 +36,15 @@ class WorkerDied(Exception):
         self.timed_out = timed_out
 
 
+def process_mark(pid: int) -> str:
+    """``<pid>@<namespace>``: a container has numbers of its own, so a number names a process only where it was given."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:  # no Linux
+        namespace = ""
+    return f"{pid}@{namespace}"
+
+
 class WorkerProcess:
     """A running worker.
 
@@ -49,7 +59,7 @@ class WorkerProcess:
     def __init__(self, seconds: float, memory_bytes: int) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(IMPORT_ROOT), os.environ.get("PYTHONPATH")]))
-        environment[PARENT] = str(os.getpid())
+        environment[PARENT] = process_mark(os.getpid())
         command = [sys.executable, "-P", "-m", "mammo_core.data.decode_worker", str(memory_bytes), str(seconds)]
         with tempfile.TemporaryFile() as errors:
             self._process = subprocess.Popen(

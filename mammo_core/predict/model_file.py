@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +56,7 @@ def member_record(member: Member) -> MemberRecord:
     checkpoint, guard = member.checkpoint, member.guard
     return MemberRecord(
         id=member.id,
-        config=_without_places(checkpoint.config),
+        config=checkpoint.config.without_places().to_dict(),
         normalisation=checkpoint.normalisation.to_dict(),
         preprocessing_version=checkpoint.preprocessing_version,
         epoch=checkpoint.epoch,
@@ -69,12 +68,6 @@ def member_record(member: Member) -> MemberRecord:
         embedder=checkpoint.embedder.to_dict() if checkpoint.embedder else None,
         doubt=member.doubt,
     )
-
-
-def _without_places(config: TrainConfig) -> dict[str, Any]:
-    """The settings; files are named without the folders of this machine."""
-    embeddings = None if config.embeddings is None else Path(config.embeddings).name
-    return config.replace(weights=Path(config.weights).name, embeddings=embeddings).to_dict()
 
 
 def write_model_file(path: Path, record: ModelRecord, members: Sequence[Member], card: str) -> ModelRecord:

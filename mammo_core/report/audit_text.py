@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from mammo_core.report.plain_text import plain_in_file
 from mammo_core.settings import RESEARCH_ONLY
 
 SIGNS = {"warning": "Warning", "info": "Note", "ok": "Fine"}
@@ -53,7 +54,7 @@ def _films(audit: Mapping[str, Any]) -> str:
         told += f", {spread['min']} to {spread['max']} films each (median {spread['median']:g})"
     for title, key in (("Kinds of file", "kinds"), ("Bits a pixel", "bits")):
         if audit.get(key):
-            told += f". {title}: " + ", ".join(f"{name} {count}" for name, count in audit[key].items())
+            told += f". {title}: " + ", ".join(f"{_cell(str(name))} {count}" for name, count in audit[key].items())
     return told + "."
 
 
@@ -88,7 +89,10 @@ def _shortcut(test: Mapping[str, Any]) -> list[str]:
     for name, table in (test.get("tables") or {}).items():
         title = next((c["title"] for c in test["columns"] if c["column"] == name), name)
         names = list(next(iter(table.values()), {}))
-        parts += [f"### {title} and class", _table((title, *names), [(value, *row.values()) for value, row in table.items()])]
+        parts += [
+            f"### {_cell(str(title))} and class",
+            _table((title, *names), [(value, *row.values()) for value, row in table.items()]),
+        ]
     return parts
 
 
@@ -98,4 +102,4 @@ def _table(head: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+    return plain_in_file(text)

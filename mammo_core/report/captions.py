@@ -10,6 +10,7 @@ from mammo_core.analysis.calibration import Reliability
 from mammo_core.analysis.thresholds import RankingCurve
 from mammo_core.analysis.variance import SD_DEFINITION
 from mammo_core.report.pack_words import imported_note, interval_words, origin
+from mammo_core.report.plain_text import plain_in_file
 from mammo_core.report.run_facts import NOT_RECORDED, PARTS, RunFacts, value_text
 from mammo_core.runs.history import best_epoch, epoch_word
 from mammo_core.runs.run_dir import RunDir
@@ -156,7 +157,7 @@ def readme_document(files: Sequence[str], problems: Sequence[str], runs: Sequenc
     """
     arguments = " ".join(f"--run {run.id}" for run in runs)
     listed = "".join(f"- {name}\n" for name in sorted(files))
-    missing = "".join(f"- {problem}\n" for problem in problems) or "- Nothing.\n"
+    missing = "".join(f"- {plain_in_file(problem)}\n" for problem in problems) or "- Nothing.\n"
     return (
         f"# Report pack\n\n**{RESEARCH_ONLY}**\n\n"
         f"Made by MammoTrace from {len(runs)} run(s). Figures are {how[0]}; the letters (Liberation Sans, as wide as "

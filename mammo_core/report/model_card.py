@@ -22,6 +22,7 @@ from mammo_core.report.checklist_answers import centres_counted, left_out, prepr
 from mammo_core.report.checklist_results import failures
 from mammo_core.report.model_card_results import calibration, centres, performance, thresholds
 from mammo_core.report.pack_words import mean_interval, origin, stated_metrics, stated_rows
+from mammo_core.report.plain_text import plain_in_file
 from mammo_core.report.privacy import without_places
 from mammo_core.report.run_facts import NOT_RECORDED, Known, RunFacts
 from mammo_core.report.split_words import override_words, patient_words, shared_words, warning_words
@@ -88,16 +89,16 @@ def _identity(facts: RunFacts) -> str:
     versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "timm", "numpy", "pydicom") if name in packages)
     count, checkpoint = facts.known.parameters, facts.run.best_model
     rows = {
-        "Task": f"{config.task}: {', '.join(config.class_names)}" + (" (ordinal)" if config.ordinal else ""),
-        "Architecture": f"{config.arch}, first weights: {facts.first_weights}",
+        "Task": plain_in_file(f"{config.task}: {', '.join(config.class_names)}") + (" (ordinal)" if config.ordinal else ""),
+        "Architecture": plain_in_file(f"{config.arch}, first weights: {facts.first_weights}"),
         "Parameters": NOT_RECORDED if count is None else f"{count:,}",
         "Seed": str(config.seed) + (f", fold {config.fold}" if config.fold is not None else ""),
         "State": _state(facts.run, summary),
         "Checkpoint": f"best_model.pth of epoch {summary.best_epoch} (lowest validation loss)" if summary else "not finished",
         "SHA-256 of the checkpoint": f"`{sha256_of(checkpoint)}`" if checkpoint.exists() else NOT_RECORDED,
-        "Code version": facts.commit,
-        "Software": versions or NOT_RECORDED,
-        "Device": str(environment.get("device", NOT_RECORDED)),
+        "Code version": plain_in_file(facts.commit),
+        "Software": plain_in_file(versions) or NOT_RECORDED,
+        "Device": plain_in_file(environment.get("device", NOT_RECORDED)),
         "Licence and contact": TO_BE_WRITTEN,
     }
     return "## Model\n\n" + "".join(f"- {key}: {value}\n" for key, value in rows.items()).rstrip()
@@ -119,8 +120,10 @@ def _imported(facts: RunFacts) -> str:
         **stated_rows(facts),
         "Model, data, split, other settings, code and software": NOT_RECORDED,
     }
-    listed = "".join(f"- {key}: {value}\n" for key, value in rows.items())
-    results = "".join(f"- {TITLES.get(name, name)}: {value:.3f}\n" for name, value in stated_metrics(facts).items())
+    listed = "".join(f"- {key}: {plain_in_file(value)}\n" for key, value in rows.items())
+    results = "".join(
+        f"- {plain_in_file(TITLES.get(name, name))}: {value:.3f}\n" for name, value in stated_metrics(facts).items()
+    )
     results = results or f"{NOT_RECORDED}\n"
     where = ""
     if stated_metrics(facts):
@@ -135,11 +138,11 @@ def _imported(facts: RunFacts) -> str:
 def _use(config: TrainConfig) -> str:
     return (
         "## Intended use\n\n"
-        f"Research on {config.task} classification of mammograms prepared as described below: comparing training set-ups, "
-        "teaching, and studies with their own reference standard.\n\n"
+        f"Research on {plain_in_file(config.task)} classification of mammograms prepared as described below: comparing training "
+        "set-ups, teaching, and studies with their own reference standard.\n\n"
         "## Out of scope\n\n"
         "Diagnosis, screening, triage or any decision about a patient; films from other modalities, raw (for processing) films, "
-        f"tomosynthesis or magnification views; any class other than {', '.join(config.class_names)}. "
+        f"tomosynthesis or magnification views; any class other than {plain_in_file(', '.join(config.class_names))}. "
         "The model has not been cleared as a medical device."
     )
 
@@ -153,9 +156,9 @@ def _data(facts: RunFacts) -> str:
             for part, counts in summary.counts.items()
         ]
         lines.append(to_markdown(pd.DataFrame(rows)).rstrip())
-    lines.append(f"Films of each centre: {centres_counted([facts])}")
+    lines.append(f"Films of each centre: {plain_in_file(centres_counted([facts]))}")
     lines.append(_proof(facts.run, split))
-    lines.append(f"Left out. {left_out([facts])}")
+    lines.append(f"Left out. {plain_in_file(left_out([facts]))}")
     lines.append(f"Eligibility, reference standard and readers: {TO_BE_WRITTEN}")
     return "## Data\n\n" + "\n\n".join(lines)
 
@@ -181,11 +184,16 @@ def _proof(run: RunDir, split: Mapping[str, Any]) -> str:
     if not isinstance(proof, Mapping):
         told = f"Separation of the splits: **not proven in the run's files**. SHA-256 of the split: `{sha}`."
     else:
-        scheme = split.get("scheme", "not recorded")
-        told = f"Separation of the splits (scheme {scheme}): {shared_words(proof)}. SHA-256 of the split: `{sha}`."
-    accepted = override_words(split)
-    warnings = "".join(f"\n- {warning}" for warning in warning_words(split))
-    parts = [told, patient_words(split), f"**{accepted}**" if accepted else "", f"Warnings:\n{warnings}" if warnings else ""]
+        shared = plain_in_file(f"(scheme {split.get('scheme', 'not recorded')}): {shared_words(proof)}")
+        told = f"Separation of the splits {shared}. SHA-256 of the split: `{sha}`."
+    accepted = plain_in_file(override_words(split))
+    warnings = "".join(f"\n- {plain_in_file(warning)}" for warning in warning_words(split))
+    parts = [
+        told,
+        plain_in_file(patient_words(split)),
+        f"**{accepted}**" if accepted else "",
+        f"Warnings:\n{warnings}" if warnings else "",
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -209,7 +217,7 @@ def _seeds(run: RunDir) -> str:
 
 def _training(facts: RunFacts) -> str:
     values = facts.config.to_dict()
-    listed = "".join(f"- {key}: {values[key]}\n" for key in SHOWN_SETTINGS if values[key] is not None)
+    listed = "".join(f"- {key}: {plain_in_file(values[key])}\n" for key in SHOWN_SETTINGS if values[key] is not None)
     return f"## Training\n\n{listed}\n### Did it converge?\n\n{_verdict(facts)}"
 
 
@@ -218,12 +226,12 @@ def _verdict(facts: RunFacts) -> str:
     if found is None:
         return f"Verdict: {NOT_RECORDED}, since there is no finished epoch."
     told = [
-        f"- {finding['severity']}: {finding['text']}"
+        f"- {finding['severity']}: {plain_in_file(finding['text'])}"
         for finding in found.get("findings", [])
         if finding.get("severity") in ("critical", "error", "warning")
     ]
-    text = f"Verdict: **{found.get('verdict', NOT_RECORDED)}** ({found.get('confidence', NOT_RECORDED)} confidence). "
-    text += str(found.get("headline", ""))
+    verdict, confidence = (plain_in_file(found.get(key, NOT_RECORDED)) for key in ("verdict", "confidence"))
+    text = f"Verdict: **{verdict}** ({confidence} confidence). {plain_in_file(found.get('headline', ''))}"
     return "\n".join([text.rstrip(), *(["", *told] if told else [])])
 
 
@@ -240,12 +248,12 @@ def _limits(facts: RunFacts) -> str:
     if not facts.is_held_out:
         lines.append("Whether it works on films of another centre: not recorded.")
     if accepted := override_words(facts.split):
-        lines.append(accepted)
+        lines.append(plain_in_file(accepted))
     if config.class_weights != "none" and config.class_weights:
         lines.append("The training loss is class-weighted and the validation loss is not; the two curves are not comparable.")
     small = _small_classes(facts)
     if small:
-        lines.append(f"Fewer than 30 validation films of {', '.join(small)}: their numbers are rough.")
+        lines.append(f"Fewer than 30 validation films of {plain_in_file(', '.join(small))}: their numbers are rough.")
     if summary and summary.best_epoch >= summary.epochs_run:
         lines.append("The best epoch is the last one; the run may not have converged.")
     lines += [f"Known failures: {failures([facts])}", f"Fairness, privacy, ethics: {TO_BE_WRITTEN}"]
@@ -263,9 +271,10 @@ def _citation(facts: RunFacts) -> str:
     sha = split_hash(facts.run)
     split = f"split SHA-256 {sha[:12]}" if sha else "split not recorded"
     config = facts.config
+    made = plain_in_file(f"{config.arch}, seed {config.seed}, code {facts.commit[:12]}, {split}")
     return (
         "## How to cite\n\n"
-        f"MammoTrace run {facts.run.id} ({config.arch}, seed {config.seed}, code {facts.commit[:12]}, {split}). "
+        f"MammoTrace run {facts.run.id} ({made}). "
         f"Authors, title, year and link: {TO_BE_WRITTEN} Cite the data set and the pretrained weights too."
     )
 

@@ -11,6 +11,7 @@ from mammo_core.analysis.metrics import TITLES
 from mammo_core.analysis.subgroups import WARNING
 from mammo_core.report.checklist_results import centre_intervals, looks_words
 from mammo_core.report.pack_words import interval_words
+from mammo_core.report.plain_text import plain_in_file
 from mammo_core.report.run_facts import NOT_RECORDED, PARTS, RunFacts, interval_text, value_text
 from mammo_core.report.tables import to_markdown
 from mammo_core.runs.schema import MetricsFile, MetricValue
@@ -103,8 +104,8 @@ def thresholds(facts: RunFacts) -> str:
     points = [point for threshold in facts.thresholds for point in threshold.points.values()]
     how = interval_words({"Sensitivity": [p.sensitivity for p in points], "Specificity": [p.specificity for p in points]})
     return (
-        f"## Thresholds\n\nFor {facts.question.title}; chosen on the validation films and applied unchanged. Predictive values "
-        f"hold for the share of positives among these films only. {how}\n\n"
+        f"## Thresholds\n\nFor {plain_in_file(facts.question.title)}; chosen on the validation films and applied unchanged. "
+        f"Predictive values hold for the share of positives among these films only. {how}\n\n"
         f"{to_markdown(pd.DataFrame(rows), words=['On'])}"
     ).rstrip()
 

@@ -14,6 +14,7 @@ from mammo_core.analysis.finished import FinishedRun, finished_runs
 from mammo_core.analysis.metrics import TITLES
 from mammo_core.analysis.variance import SD_DEFINITION, describe, metric_names, metric_spread
 from mammo_core.report.pack_words import imported_note, interval_words
+from mammo_core.report.plain_text import plain_in_file
 from mammo_core.report.run_facts import NOT_RECORDED, PARTS, RunFacts
 from mammo_core.report.tables import safe_csv, seed_caption, seed_numbers, seed_table, to_latex, to_markdown
 from mammo_core.runs.run_dir import RunDir
@@ -37,8 +38,8 @@ def seed_tables(runs: Sequence[RunDir]) -> Tables:
     summary = summarise_experiment(runs)
     table = seed_table(summary)
     caption = f"{seed_caption(summary)} {_means(bool(summary['folds']))}{imported_note(runs)}"
-    warnings = "".join(f"- {warning}\n" for warning in summary["warnings"])
-    markdown = f"{caption}\n\n{to_markdown(table)}\n{warnings}".encode()
+    warnings = "".join(f"- {plain_in_file(warning)}\n" for warning in summary["warnings"])
+    markdown = f"{plain_in_file(caption)}\n\n{to_markdown(table)}\n{warnings}".encode()
     latex = to_latex(table, caption, f"tab:{runs[0].experiment}").encode()
     return Tables((safe_csv(seed_numbers(summary)), markdown, latex), caption)
 
@@ -59,7 +60,7 @@ def class_tables(study: Sequence[RunFacts]) -> Tables:
         f"the validation films. {RESEARCH_ONLY}."
     )
     latex = to_latex(shown, caption, f"tab:{study[0].run.experiment}_classes", has_total=False)
-    markdown = f"{caption}\n\n{to_markdown(shown, words=['Films of'])}"
+    markdown = f"{plain_in_file(caption)}\n\n{to_markdown(shown, words=['Films of'])}"
     return Tables((safe_csv(numbers.assign(note=RESEARCH_ONLY)), markdown.encode(), latex.encode()), caption)
 
 
@@ -139,7 +140,7 @@ def comparison_tables(groups: Mapping[str, Sequence[RunDir]]) -> Tables:
     table = pd.DataFrame(rows)
     contents = (
         safe_csv(pd.DataFrame(numbers).assign(note=RESEARCH_ONLY)),
-        f"{caption}\n\n{to_markdown(table)}".encode(),
+        f"{plain_in_file(caption)}\n\n{to_markdown(table)}".encode(),
         to_latex(table, caption, "tab:comparison", has_total=False).encode(),
     )
     return Tables(contents, caption)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+QUOTED = re.compile(
+    r"""(?<=(['"`]))(?:~[\w.-]*(?=[\\/])|[A-Za-z]:(?=[\\/])|\\{2,}(?=\w)|file:/|/(?=[^/\n]))(?:(?!\1)[^\n])*[\\/](?:(?!\1)[^\n])*(?=\1)"""
+)
+"""An absolute path in quotes: up to the closing one, since names of folders may hold blanks."""
 PLACE = re.compile(
     r"(?<![\w./:\\-])(?:~[\w.-]*(?=[\\/])|[A-Za-z]:(?=[\\/])|\\\\(?=\w)|file:/{1,3}(?=\S)|/(?=[\w.~@+-]+/))[^\s'\"`,;)\]}|]*"
 )
@@ -13,6 +17,7 @@ PLACE = re.compile(
 
 def without_places(text: str) -> str:
     """The text with every absolute path cut down to its last part."""
+    text = QUOTED.sub(lambda match: _last_part(match.group()), text)
     return PLACE.sub(lambda match: _last_part(match.group()), text)
 
 

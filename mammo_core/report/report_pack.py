@@ -17,6 +17,7 @@ from mammo_core.errors import ConfigError, MammoError, WriteFailed
 from mammo_core.report.captions import captions_document, readme_document
 from mammo_core.report.figures import draw_figure
 from mammo_core.report.pack_plan import FigureItem, FileItem, GradCam, PackOptions, PackPlan, endings, file_word, plan_pack
+from mammo_core.report.plain_text import plain_in_file
 from mammo_core.report.privacy import without_places
 from mammo_core.report.reproduce import MANIFEST_NAME, manifest_text
 from mammo_core.report.tables import safe_csv
@@ -87,7 +88,7 @@ class _Pack:
         self.add_caption(item.stem, figure.caption)
 
     def add_caption(self, stem: str, caption: str) -> None:
-        self.captions.append(f"**{stem}.** {caption}")
+        self.captions.append(f"**{plain_in_file(stem)}.** {plain_in_file(caption)}")
 
 
 def _is_figure(item: FigureItem | FileItem) -> bool:

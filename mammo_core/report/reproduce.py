@@ -18,6 +18,7 @@ import yaml
 from mammo_core.data.split_files import SplitRecord
 from mammo_core.reading import read_yaml
 from mammo_core.report.pack_words import origin
+from mammo_core.report.plain_text import plain_in_file
 from mammo_core.report.privacy import cleaned
 from mammo_core.report.run_facts import NOT_RECORDED, RunFacts, read_mapping
 from mammo_core.report.split_words import counted_reasons, leaks
@@ -180,7 +181,7 @@ def guide(studies: Sequence[RunFacts]) -> str:
 def _of_other_tools(studies: Sequence[RunFacts]) -> str:
     if not studies:
         return ""
-    listed = "".join(f"- {facts.run.id}: {origin(facts)}\n" for facts in studies)
+    listed = "".join(f"- {facts.run.id}: {plain_in_file(origin(facts))}\n" for facts in studies)
     return (
         f"## Runs of other tools\n\n{listed}\nTheir settings, films, split, environment and code are {NOT_RECORDED} here; "
         "`import.json` holds what their files say.\n\n"
@@ -192,15 +193,16 @@ def _steps(studies: Sequence[RunFacts]) -> str:
     sources = dict.fromkeys((f.config.dataset or NOT_RECORDED, _source(f.known.dataset)) for f in studies)
     datasets = "".join(f"- `{name}`: SHA-256 of the source listing {sha}\n" for name, sha in sources)
     weights = {f.config.weights for f in studies} - {"imagenet", "none"}
+    named = ", ".join(sorted(str(cleaned(name)) for name in weights))
     local = (
         "\nThe first weights come from a file of the authors, which is not part of this pack: "
-        f"{', '.join(sorted(str(cleaned(name)) for name in weights))}. Put its path into `weights:` of the configuration.\n"
+        f"{plain_in_file(named)}. Put its path into `weights:` of the configuration.\n"
         if weights
         else ""
     )
     commits = ", ".join(dict.fromkeys(facts.commit for facts in studies))
     return (
-        f"1. Take code version {commits} and the package versions of `environment.json`.\n"
+        f"1. Take code version {plain_in_file(commits)} and the package versions of `environment.json`.\n"
         "2. Import the films under the same data set name, with the same table and choices:\n\n"
         f"{datasets}\n"
         "3. Make the split where it is not there yet, then train, in the folder of this pack:\n\n"
@@ -215,7 +217,8 @@ def _of_splits(studies: Sequence[RunFacts]) -> str:
     """What the commands of the splits need beside the films."""
     splits = {facts.config.split: facts.split for facts in studies if split_commands(facts)}
     told = [
-        f"`{name}/split.csv` is the authors' table (see below), since settings alone do not make it again: {cleaned(why)}."
+        f"`{name}/split.csv` is the authors' table (see below), since settings alone do not make it again: "
+        f"{plain_in_file(cleaned(why))}."
         for name, split in splits.items()
         if (why := _needs_table(split))
     ]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from mammo_core.analysis.metrics import TITLES
 from mammo_core.analysis.variance import SD_DEFINITION, describe
+from mammo_core.report.plain_text import plain_in_file
 from mammo_core.report.run_facts import NOT_RECORDED
 from mammo_core.runs.schema import HEADLINE_METRICS
 from mammo_core.settings import RESEARCH_ONLY
@@ -53,13 +54,18 @@ def safe_csv(table: pd.DataFrame) -> bytes:
     ------
     OWASP, "CSV Injection": cells that begin with ``=``, ``+``, ``-``, ``@``, tab or carriage return.
     """
-    safe = table.rename(columns=lambda name: _harmless(str(name)))
+    # with "\n" alone as line end, a carriage return inside a cell would stand unquoted
+    return without_formulas(table).to_csv(index=False, lineterminator="\r\n").encode("utf-8")
+
+
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with that apostrophe, for the screen too: there a browser writes the file, from the cells as they are shown."""
+    safe = table.rename(columns=lambda name: _harmless(str(name)), index=_harmless)
     for position, column in enumerate(safe.columns):
         if not pd.api.types.is_numeric_dtype(safe.dtypes.iloc[position]):
             safe = safe.astype({column: object})
             safe[column] = [_harmless(cell) for cell in safe[column]]
-    # with "\n" alone as line end, a carriage return inside a cell would stand unquoted
-    return safe.to_csv(index=False, lineterminator="\r\n").encode("utf-8")
+    return safe
 
 
 def _harmless(cell: Any) -> Any:
@@ -128,8 +134,7 @@ def to_markdown(table: pd.DataFrame, words: Sequence[str] = ()) -> str:
 
 
 def _markdown(cell: Any) -> str:
-    text = " ".join(str(cell).split()).replace("\\", "\\\\").replace("|", "\\|")
-    return text.replace("<", "&lt;")  # else a class name could be a tag
+    return plain_in_file(cell)  # else a class name could be a picture or a tag
 
 
 def to_latex(table: pd.DataFrame, caption: str, label: str, has_total: bool = True) -> str:

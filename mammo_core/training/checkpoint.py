@@ -88,7 +88,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "format_version": FORMAT_VERSION if checkpoint.embedder else 1,
         "model_state": checkpoint.weights,
-        "config": checkpoint.config.to_dict(),
+        "config": checkpoint.config.without_places().to_dict(),
         "class_names": list(checkpoint.class_names),
         "normalisation": checkpoint.normalisation.to_dict(),
         "preprocessing_version": checkpoint.preprocessing_version,

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock
 
 from mammo_core.errors import MammoError, RunBusy
 from mammo_core.runs import queue
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
-from mammo_core.storage import LEFTOVER_SUFFIX, folder_size, is_locked, leftovers, writing
+from mammo_core.storage import LEFTOVER_SUFFIX, folder_size, is_locked, leftovers, lock_of, writing
+from mammo_core.workflows.slots import LOCK_SECONDS
 
 MAX_TAGS, MAX_TAG_LENGTH, MAX_NOTE_LENGTH = 12, 40, 10_000
 
@@ -46,17 +51,62 @@ def move_to_trash(workspace: Workspace, run: RunDir) -> Path:
     Raises
     ------
     RunBusy
-        It is being trained.
+        It is being trained, or a job of the queue works on it.
+    MammoError
+        It is not there any more.
     """
+    with _untrained(run) as lock:
+        _end_requests(workspace, run)
+        place = _place_in_trash(workspace, run)
+        if os.name == "nt":
+            lock.release()  # Windows moves no folder in which a file is open: neither ours nor that of a training
+        _move(run.path, place)
+    return place
+
+
+@contextlib.contextmanager
+def _untrained(run: RunDir) -> Iterator[FileLock]:
+    """Hold the run's lock, so that no training begins in it."""
+    gone = MammoError(f"{run.name} is not there any more; somebody moved it a moment ago. Reload the page.")
+    busy = RunBusy(f"{run.id} is being trained right now; expected a run that has ended. Stop it first.")
+    if not run.path.is_dir():  # asking for its lock would make it
+        raise gone
     if is_locked(run.lock_file):
-        raise RunBusy(f"{run.id} is being trained right now; expected a run that has ended. Stop it first.")
-    for request in queue.list_requests(workspace):
+        raise busy
+    lock = lock_of(run.lock_file)
+    try:
+        with writing(run.name):
+            lock.acquire(timeout=LOCK_SECONDS)
+    except TimeoutError as error:
+        raise busy from error
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def _end_requests(workspace: Workspace, run: RunDir) -> None:
+    """Cancel what waits for the run alone; what is at work on it is in the way."""
+    requests = [
+        request
+        for request in queue.list_requests(workspace)
+        if request.arguments.get("run") == run.id or run.id in (request.arguments.get("runs") or ())
+    ]
+    for request in requests:
+        if request.state == "running":
+            raise RunBusy(
+                f"'{request.title}' is at work on {run.id}; expected a run that nobody works on. Wait for it to end, or stop it "
+                "on the Queue page."
+            )
+    for request in requests:
         if request.state == "waiting" and request.arguments.get("run") == run.id:
             queue.cancel(workspace, request.id)
+
+
+def _place_in_trash(workspace: Workspace, run: RunDir) -> Path:
     place = workspace.trash / time.strftime("%Y%m%d-%H%M%S") / run.experiment / run.name
     while place.exists():
         place = place.parents[1].with_name(f"{place.parents[1].name}_") / run.experiment / run.name
-    _move(run.path, place)
     return place
 
 
@@ -66,7 +116,7 @@ def list_trash(workspace: Workspace) -> list[Path]:
 
 
 def put_back(workspace: Workspace, trashed: Path) -> RunDir:
-    """Put a run back where it was deleted from.
+    """Put a run back where it was deleted from; one of another tool among the imported ones.
 
     Raises
     ------
@@ -75,7 +125,10 @@ def put_back(workspace: Workspace, trashed: Path) -> RunDir:
     """
     if trashed not in list_trash(workspace):
         raise MammoError(f"{trashed.name!r} is not in the trash any more. Reload the page.")
-    target = workspace.experiment(trashed.parent.name) / trashed.name
+    experiment = workspace.experiment(trashed.parent.name)
+    if RunDir(trashed).import_file.exists():
+        experiment = workspace.imported / experiment.name
+    target = experiment / trashed.name
     if target.exists():
         raise MammoError(
             f"A run {target.parent.name}/{target.name} stands where the deleted one stood; expected that place to be free. "
@@ -95,12 +148,28 @@ def _move(folder: Path, place: Path) -> None:
 
 
 def empty_trash(workspace: Workspace) -> int:
-    """Erase what lies in the trash for good; returns the bytes freed."""
-    if not workspace.trash.is_dir():
-        return 0
-    freed = folder_size(workspace.trash)
-    shutil.rmtree(workspace.trash)
+    """Erase what lies in the trash for good; returns the bytes freed.
+
+    Raises
+    ------
+    WriteFailed
+        The system refused to erase something.
+    """
+    doomed = workspace.trash.with_name(f"{doomed_front(workspace)}{secrets.token_hex(4)}{LEFTOVER_SUFFIX}")
+    with writing(workspace.trash.name):
+        try:
+            workspace.trash.rename(doomed)  # in one step: half a run must not be put back
+        except FileNotFoundError:
+            return 0
+        os.utime(doomed)  # from now on: whoever looks for leftovers sees that somebody is at work on it
+        freed = folder_size(doomed)
+        shutil.rmtree(doomed)
     return freed
+
+
+def doomed_front(workspace: Workspace) -> str:
+    """How the folder is called, up to its token, in which what lay in the trash is being erased."""
+    return f".{workspace.trash.name}."
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from PIL import Image
 from mammo_core.data.adapters import ROW_COLUMNS, ImportPlan
 from mammo_core.data.adapters.words import cbis_parts, patient_of, side_and_view_in
 from mammo_core.data.audit import FilmTally, audit_tables
+from mammo_core.data.dicom_facts import impersonal
 from mammo_core.data.film import FilmFacts
 from mammo_core.data.film_facts import facts_row, write_facts
 from mammo_core.data.foreign_file import without_name
@@ -216,6 +217,9 @@ def _manifest_row(
     is_cbis = cbis_parts(facts.patient_key or "") is not None or cbis_parts(row["file"]) is not None
     exam = row["exam"] or ("" if is_cbis else patient_of(facts.study_key or ""))
     side, view = side_and_view_in(row["file"])
+    center = impersonal(row["center"])
+    if center != row["center"]:
+        tally.warnings["The centre given for this film reads like a person, a date or a long number and was left out."] += 1
     further = {key: value for key, value in row.items() if key not in ROW_COLUMNS}
     return {
         "image_id": image_id,
@@ -223,7 +227,7 @@ def _manifest_row(
         "exam_id": pseudonyms.exam(patient, exam),
         "laterality": row["laterality"] or facts.laterality or side,
         "view": row["view"] or facts.view or view,
-        "center": row["center"],
+        "center": center,
         "vendor": row["vendor"] or facts.vendor or "",
         "label": row["label"],
         **further,

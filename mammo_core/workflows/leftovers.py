@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mammo_core.data.worker_process import PARENT
+from mammo_core.data.worker_process import PARENT, process_mark
 from mammo_core.errors import MammoError
 from mammo_core.runs import queue
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
 from mammo_core.storage import LEFTOVER_SECONDS, LEFTOVER_SUFFIX, folder_size, is_allowed_name, is_locked, lock_of
 from mammo_core.workflows import housekeeping
+from mammo_core.workflows.clear_cache import CLEARED
 from mammo_core.workflows.doctor_check import Check
 from mammo_core.workflows.doctor_workspace import disk_now, gigabytes
 from mammo_core.workflows.overview import plural
@@ -126,7 +127,7 @@ def _building_lock(name: str) -> str:
 
 
 def _half_made_folders(workspace: Workspace, oldest: float) -> Iterator[Leftover]:
-    """Data sets, splits, measurements and opened uploads that were begun and never came to their end."""
+    """Data sets, splits, measurements, opened uploads and erasures that were begun and never came to their end."""
     locked = [(path, workspace.datasets / _building_lock(path.name)) for path in workspace.datasets.glob(f".*{LEFTOVER_SUFFIX}")]
     locked += [(path, workspace.splits / ".lock") for path in workspace.splits.glob(f".*{LEFTOVER_SUFFIX}")]
     for path in (workspace.cache / "thumbnails").glob("*"):
@@ -136,7 +137,11 @@ def _half_made_folders(workspace: Workspace, oldest: float) -> Iterator[Leftover
         if path.is_dir() and not path.is_symlink():
             yield _leftover(workspace, "half-made folder", path, lock)
     embedding = workspace.embeddings.glob(f".*{LEFTOVER_SUFFIX}")
-    for path in (*(workspace.cache / "probes").glob("now_*"), *workspace.home.glob(f"{OPENED}*"), *embedding):
+    erased = [
+        *workspace.home.glob(f"{housekeeping.doomed_front(workspace)}*{LEFTOVER_SUFFIX}"),
+        *workspace.cache.glob(f"{CLEARED}*{LEFTOVER_SUFFIX}"),
+    ]
+    for path in (*(workspace.cache / "probes").glob("now_*"), *workspace.home.glob(f"{OPENED}*"), *embedding, *erased):
         if path.is_dir() and _is_old(path, oldest):
             yield _leftover(workspace, "half-made folder", path)
 
@@ -187,14 +192,18 @@ def _processes() -> list[Leftover]:
 
 
 def _is_orphan(process: psutil.Process) -> bool:
-    """Whether it was started to read films for a process that is not its parent any more: then that one is dead."""
+    """Whether it was started to read films for a process that is not its parent any more: then that one is dead.
+
+    Of a process in a container, or outside of ours, nothing can be told: its parent has another number here.
+    """
     import psutil
 
     try:
         if WORKER not in process.cmdline():
             return False
-        parent = int(process.environ().get(PARENT, "0"))
-        return parent > 0 and (process.ppid() != parent or not psutil.pid_exists(parent))
+        mark = process.environ().get(PARENT, "")
+        parent = int(mark.partition("@")[0] or "0")
+        return mark == process_mark(parent) and parent > 0 and (process.ppid() != parent or not psutil.pid_exists(parent))
     except (psutil.Error, ValueError):
         return False  # another user's, or ended meanwhile
 

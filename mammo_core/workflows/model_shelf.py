@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,12 @@ from mammo_core.errors import CheckpointMismatch, CorruptRunFile, MammoError
 from mammo_core.predict.model_record import SUFFIX, ModelRecord, model_path, read_record
 from mammo_core.reading import read_json
 from mammo_core.report.model_card import model_card
+from mammo_core.report.plain_text import plain_in_file
 from mammo_core.report.privacy import cleaned, without_places
 from mammo_core.runs.listing import RunCard, list_cards
 from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import RESEARCH_ONLY, Workspace
-from mammo_core.storage import write_atomic
+from mammo_core.storage import lock_of, write_atomic, writing
 from mammo_core.workflows.overview import value_text
 from mammo_core.workflows.shelf import SHELF_METRICS, metric_over_runs
 from mammo_core.workflows.uploads import uploads_folder
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 MAX_DESCRIPTION = 2000
 """Characters."""
 COPY_BYTES = 2**20
+LOCK = ".models.lock"
+"""Of the workspace; held while a model takes its name."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def keep_model(workspace: Workspace, runs: Sequence[str], name: str, description
     from mammo_core.predict.model_file import member_record, write_model_file
     from mammo_core.predict.predictor import Predictor
 
-    path = _free(workspace, name)
+    _free(workspace, name)
     if len(description) > MAX_DESCRIPTION:
         raise MammoError(f"The description has {len(description)} characters; expected at most {MAX_DESCRIPTION}. Shorten it.")
     predictor = Predictor.load(workspace, [find_run(workspace, run) for run in runs], device="cpu")
@@ -86,8 +90,9 @@ def keep_model(workspace: Workspace, runs: Sequence[str], name: str, description
         backing=predictor.backing,
         **_facts(predictor.members, cards),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return write_model_file(path, record, predictor.members, _card(workspace, record, cards))
+    card = _card(workspace, record, cards)
+    with _taken(workspace, name) as path:
+        return write_model_file(path, record, predictor.members, card)
 
 
 def import_model(workspace: Workspace, source: Path, name: str | None = None) -> ModelRecord:
@@ -107,15 +112,14 @@ def import_model(workspace: Workspace, source: Path, name: str | None = None) ->
     loaded = load_model_file(source, torch.device("cpu"))
     check_answers(loaded, source.name)
     record = loaded.record
-    path = _free(workspace, name or record.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
 
     def copy(file: Any) -> None:
         with source.open("rb") as original:
             while block := original.read(COPY_BYTES):
                 file.write(block)
 
-    write_atomic(path, copy)
+    with _taken(workspace, name or record.name) as path:
+        write_atomic(path, copy)
     return record.model_copy(update={"name": path.stem})
 
 
@@ -175,9 +179,8 @@ def put_back_model(workspace: Workspace, trashed: Path) -> Path:
     """
     if trashed not in trashed_models(workspace):
         raise MammoError(f"{trashed.name!r} is not in the trash any more. Reload the page.")
-    target = _free(workspace, trashed.stem)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return trashed.rename(target)
+    with _taken(workspace, trashed.stem) as target, writing(target.name):
+        return trashed.rename(target)
 
 
 def find_model(workspace: Workspace, name: str) -> KeptModel:
@@ -194,6 +197,19 @@ def _free(workspace: Workspace, name: str) -> Path:
     if path.exists():
         raise MammoError(f"There is a model named {name} already; expected a new name. Choose another.")
     return path
+
+
+@contextlib.contextmanager
+def _taken(workspace: Workspace, name: str) -> Iterator[Path]:
+    """The place of a new model; until it stands there nobody else, here or on the command line, can take its name."""
+    with writing(workspace.models.name):
+        workspace.models.mkdir(parents=True, exist_ok=True)
+        lock = lock_of(workspace.home / LOCK)
+        lock.acquire()
+    try:
+        yield _free(workspace, name)
+    finally:
+        lock.release()
 
 
 def _cards(workspace: Workspace, runs: Sequence[str]) -> list[RunCard]:
@@ -265,9 +281,10 @@ def record_words(record: ModelRecord) -> list[str]:
 
 
 def _card(workspace: Workspace, record: ModelRecord, cards: Sequence[RunCard]) -> str:
-    listed = "\n".join(f"- {sentence}" for sentence in record_words(record))
+    listed = "\n".join(f"- {plain_in_file(sentence)}" for sentence in record_words(record))
     head = (
-        f"# {record.name}\n\n**{RESEARCH_ONLY}**\n\n{record.description}\n\n{listed}\n\nModel id `{record.model_id}`, made "
+        f"# {record.name}\n\n**{RESEARCH_ONLY}**\n\n{plain_in_file(record.description)}\n\n{listed}\n\n"
+        f"Model id `{record.model_id}`, made "
         f"{record.made_at}. Preprocessing version {record.members[0].preprocessing_version}.\n"
     )
     bodies = [model_card(card.run, _dataset(workspace, record.dataset)).replace("# Model card", "# Run", 1) for card in cards]

@@ -22,6 +22,7 @@ import mammo_core.workflows.train_run  # noqa: F401  the memory is then that of 
 from mammo_core.config import TrainConfig
 from mammo_core.errors import ConfigError, MammoError, OutOfMemory
 from mammo_core.reading import read_json
+from mammo_core.report.privacy import without_places
 from mammo_core.settings import physical_cores
 from mammo_core.storage import write_atomic, write_json
 from mammo_core.training.batches import BatchLoader, FilmSet
@@ -258,7 +259,7 @@ def _in_words(error: Exception, config: TrainConfig) -> str:
             f"Memory ran out with films of {size} pixels in {config.arch}. Choose a smaller image_size or a smaller arch, set "
             "micro_batch to 1, or close other programs."
         )
-    first = next(iter(str(error).splitlines()), "")
+    first = without_places(next(iter(str(error).splitlines()), ""))
     return (
         f"{config.arch} cannot be trained on films of {size} pixels with these settings ({type(error).__name__}: {first[:200]}). "
         "Choose another arch or image_size."

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from mammo_core.analysis.experiment_summary import write_experiment_summary
 from mammo_core.errors import MammoError, NonFiniteLoss, RunBusy, WriteFailed
-from mammo_core.report.privacy import without_places
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import StopReason
 from mammo_core.settings import Workspace
@@ -133,8 +132,7 @@ def _train_locked(workspace: Workspace, run: RunDir, ranks: Ranks) -> int:
         _note_failure(writer, "error", str(error))
     except Exception as error:  # noqa: BLE001  the job's outermost frame: nobody above could report it
         log.exception("Training %s failed", run.id)
-        words = without_places(f"{type(error).__name__}: {error}")
-        _note_failure(writer, "error", f"Training failed unexpectedly ({words}). The log has the details.")
+        _note_failure(writer, "error", f"Training failed unexpectedly ({type(error).__name__}). The log has the details.")
     return FAILED
 
 

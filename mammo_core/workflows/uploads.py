@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -40,29 +41,32 @@ def uploads_folder(workspace: Workspace) -> Path:
 
 
 def stage(workspace: Workspace, upload: Upload) -> Path:
-    """Put an upload on disk for a job, which erases it; named by its content's hash."""
-    folder = uploads_folder(workspace)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{upload.sha256}.upload"
+    """Put an upload on disk for a job, which erases it; two of one content are two files."""
+    path = _new_file(workspace, upload, "upload")
     write_atomic(path, lambda file: file.write(upload.content))
     return path
 
 
 @contextlib.contextmanager
 def on_disk(workspace: Workspace, uploads: Sequence[Upload]) -> Iterator[list[Path]]:
-    """The uploads as files for a decoder, named by their content's hash; they are erased afterwards."""
-    folder = uploads_folder(workspace)
-    folder.mkdir(parents=True, exist_ok=True)
+    """The uploads as files for a decoder, which nobody else reads; they are erased afterwards."""
     paths: list[Path] = []
     try:
         for upload in uploads:
-            path = folder / f"{upload.sha256}.film"
+            path = _new_file(workspace, upload, "film")
             paths.append(path)
             write_atomic(path, lambda file, upload=upload: file.write(upload.content))  # type: ignore[misc]
         yield paths
     finally:
         for path in paths:
             path.unlink(missing_ok=True)
+
+
+def _new_file(workspace: Workspace, upload: Upload, suffix: str) -> Path:
+    """A name made of the content's hash and a token: who has read one upload must not erase another's of the same content."""
+    folder = uploads_folder(workspace)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{upload.sha256}.{secrets.token_hex(4)}.{suffix}"
 
 
 def told_by_name(sentence: str, path: Path, upload: Upload) -> str:

@@ -13,7 +13,7 @@ from mammo_core.data.audit_findings import findings_of
 from mammo_core.data.manifest import Dataset, relink
 from mammo_core.report.audit_text import audit_markdown
 from mammo_core.report.charts_audit import composition_chart, shortcut_chart
-from mammo_core.report.tables import safe_csv
+from mammo_core.report.tables import safe_csv, without_formulas
 from mammo_core.settings import Workspace
 from mammo_core.workflows.audit_figures import FIGURES_FOLDER
 from mammo_core.workflows.overview import plural
@@ -111,7 +111,7 @@ def _show_composition(dataset: Dataset, audit: Mapping[str, Any]) -> None:
     names = list(dataset.class_names)
     show_chart(composition_chart(counts, title, names, CHART_WIDTH), f"films_composition_{title}")
     table = pd.DataFrame(counts).reindex(columns=names, fill_value=0).rename_axis(title)
-    st.dataframe(table, alt=f"Films by {title.lower()} and class")
+    st.dataframe(without_formulas(table), alt=f"Films by {title.lower()} and class")
     st.download_button("CSV", safe_csv(table.reset_index()), f"{dataset.name}_{title.lower()}.csv", "text/csv", on_click="ignore")
 
 
@@ -138,7 +138,9 @@ def _show_shortcut(dataset: Dataset, test: Mapping[str, Any]) -> None:
     titles = {column["column"]: column["title"] for column in test["columns"]}
     for name, table in test.get("tables", {}).items():
         st.markdown(f"**{plain(titles.get(name, name)).capitalize()}**")
-        st.dataframe(pd.DataFrame.from_dict(table, orient="index"), alt=f"Films by {titles.get(name, name)} and class")
+        st.dataframe(
+            without_formulas(pd.DataFrame.from_dict(table, orient="index")), alt=f"Films by {titles.get(name, name)} and class"
+        )
 
 
 def _show_devices(audit: Mapping[str, Any]) -> None:
@@ -151,11 +153,11 @@ def _show_devices(audit: Mapping[str, Any]) -> None:
     if missing:
         right.markdown("**Missing values**")
         table = pd.DataFrame(missing.items(), columns=["Column", "Films without"])
-        right.dataframe(table, hide_index=True, alt="Columns with the number of films that lack a value")
+        right.dataframe(without_formulas(table), hide_index=True, alt="Columns with the number of films that lack a value")
     notices = audit.get("film_warnings", [])
     if notices:
         st.markdown("**What films told when they were read**")
-        st.dataframe(pd.DataFrame(notices), hide_index=True, alt="Warnings of films with the number of films")
+        st.dataframe(without_formulas(pd.DataFrame(notices)), hide_index=True, alt="Warnings of films with the number of films")
 
 
 def _ask_to_relink(dataset: Dataset) -> None:

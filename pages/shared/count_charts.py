@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from mammo_core.report.tables import without_formulas
 from mammo_core.report.theme import TRAINING
 
 Counts = Mapping[str, Mapping[str, int]]
@@ -63,7 +64,7 @@ def bars_and_table(
     """The bars, and below them the same counts as a table. ``finding`` is what the chart shows, for readers who cannot see it."""
     what = f"{unit} by {row.lower()} and {part.lower()}"
     st.altair_chart(stacked_bars(counts, row, part, colours, unit), alt=finding or what)
-    st.dataframe(count_table(counts).rename(columns=str), alt=f"{what}, as numbers")
+    st.dataframe(without_formulas(count_table(counts)), alt=f"{what}, as numbers")
 
 
 def counts_sentence(counts: Counts, what: str) -> str:

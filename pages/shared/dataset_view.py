@@ -13,6 +13,7 @@ from mammo_core.data.exclusions import EXCLUSIONS_FILE, read_exclusions
 from mammo_core.data.flagged import audit_now
 from mammo_core.data.manifest import AUDIT_FILE, MANIFEST_FILE, Dataset, load_dataset
 from mammo_core.data.near_pairs import NEAR_FILE
+from mammo_core.report.tables import without_formulas
 from mammo_core.settings import Workspace, open_workspace
 from mammo_core.workflows.ingest import thumbnail_path
 from mammo_core.workflows.overview import plural
@@ -97,7 +98,9 @@ def _show_classes(dataset: Dataset) -> None:
 def _show_films(workspace: Workspace, dataset: Dataset) -> None:
     """Thumbnails of one class, a page at a time."""
     classes = list(dataset.class_names)
-    chosen = st.segmented_control("Class", classes, key="films_class", default=classes[0], required=True, bind="query-params")
+    chosen = st.segmented_control(
+        "Class", classes, format_func=plain, key="films_class", default=classes[0], required=True, bind="query-params"
+    )
     table = _manifest(str(workspace.home), dataset.name, stamp(dataset.directory / MANIFEST_FILE))
     rows = table[table["label"] == chosen]
     pages = max(1, -(-len(rows) // FILMS_A_PAGE))
@@ -138,7 +141,7 @@ def _show_unreadable(dataset: Dataset) -> None:
         return
     st.caption(explain("unreadable"))
     reasons = pd.DataFrame(films).rename(columns={"image_id": "Film", "label": "Class", "reason": "Reason"})
-    st.dataframe(reasons, hide_index=True, alt=f"{len(films)} films that could not be read, with the reason")
+    st.dataframe(without_formulas(reasons), hide_index=True, alt=f"{len(films)} films that could not be read, with the reason")
 
 
 def broken_datasets(problems: dict[str, str]) -> None:

@@ -119,7 +119,7 @@ def _numbers(results: Results) -> None:
     """Six headline numbers, two in a row, each with its interval below and its method as help."""
     metrics = results.metrics().metrics
     main = questions_of(results.class_names, results.ordinal)
-    yes = main[0].positive_words if main else ""
+    yes = plain(main[0].positive_words) if main else ""
     own = {"dense_auc": f"AUC, {yes}", "malignant_auc": f"AUC, {yes}", "malignant_ap": f"Average precision, {yes}"}
     shown = [name for name in (ORDINAL_NUMBERS if results.ordinal else LESION_NUMBERS) if name in metrics][:SHOWN_NUMBERS]
     for start in range(0, len(shown), 2):

@@ -13,6 +13,7 @@ from mammo_core.analysis.backing import DEFAULT_RULE
 from mammo_core.analysis.operating_points import RULES, rule_words
 from mammo_core.predict.exam_films import GROUPINGS
 from mammo_core.predict.unfamiliar import FAMILIARITY
+from mammo_core.report.tables import without_formulas
 from mammo_core.runs.queue import enqueue, list_requests
 from mammo_core.runs.schema import Request
 from mammo_core.settings import Workspace
@@ -142,7 +143,7 @@ def film_rows(batch: Batch) -> pd.DataFrame:
                 "What to know": " ".join(filter(None, (*row.get("warnings", ()), *_notes(row)))),
             }
         )
-    return pd.DataFrame(rows)
+    return without_formulas(pd.DataFrame(rows))
 
 
 def exam_rows(batch: Batch) -> pd.DataFrame:
@@ -165,7 +166,7 @@ def exam_rows(batch: Batch) -> pd.DataFrame:
                     "What to know": " ".join(filter(None, [*own, group.get("disagreement"), *group.get("warnings", ())])),
                 }
             )
-    return pd.DataFrame(rows)
+    return without_formulas(pd.DataFrame(rows))
 
 
 def _notes(row: Mapping[str, Any]) -> tuple[str | None, ...]:

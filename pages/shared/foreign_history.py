@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from mammo_core.errors import MammoError
+from mammo_core.report.tables import without_formulas
 from mammo_core.settings import Workspace
 from mammo_core.storage import check_name
 from mammo_core.workflows.foreign_preview import (
@@ -114,7 +115,7 @@ def _correct(found: Preview, key: str) -> None:
     """Each quantity with the column that it was read from, as select boxes; a change is read anew at once."""
     reading = dict(found.reading or {})
     words = [{"meaning": MEANINGS.get(ours, ours), "column in the file": " + ".join(theirs)} for ours, theirs in reading.items()]
-    st.dataframe(pd.DataFrame(words), hide_index=True, width=560, alt="Which column was read as what")
+    st.dataframe(without_formulas(pd.DataFrame(words)), hide_index=True, width=560, alt="Which column was read as what")
     with st.expander("Correct the columns", icon=":material/edit:", expanded=bool(found.problem)):
         st.caption("Choose a column where the reading above is wrong or something is missing.")
         chosen: dict[str, str] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,8 @@ import streamlit as st
 from PIL import Image
 from streamlit.runtime.pages_manager import PagesManager
 
-from mammo_core.errors import MammoError, readable
+from mammo_core.errors import MammoError
+from mammo_core.report.plain_text import plain as plain
 from mammo_core.runs.listing import RunCard, list_cards
 from mammo_core.runs.schema import FINAL_STATES, LIVE_STATES
 from mammo_core.settings import RESEARCH_ONLY, Workspace, open_workspace
@@ -93,21 +93,6 @@ def errors_in_words() -> Iterator[None]:
         yield
     except MammoError as error:
         st.error(plain(str(error)), icon=":material/error:")
-
-
-ALIVE = re.compile(r"(?<=://)|(?<=www)(?=\.)|(?=@)|(?<=:)(?=[a-z+-][\w+-]*[:/])", re.IGNORECASE)
-"""Where an address, a mail address, an emoji or an icon is recognised although every mark in it is escaped."""
-WORD_JOINER = "\u2060"
-"""Not seen, and no part of any of these."""
-
-
-def plain(text: str) -> str:
-    """Text from files shown as it stands: a file name cannot become a link, an image or a heading, nor turn its line round."""
-    lines = (line if line.isprintable() else readable(line, len(line)) for line in text.split("\n"))
-    text = ALIVE.sub(WORD_JOINER, "\n".join(lines))
-    for mark in "\\`*_[]()#!<>$:~|":
-        text = text.replace(mark, "\\" + mark)
-    return text
 
 
 def rerun_when_changed(drawn: object, read: Callable[[], object], live: bool) -> None:

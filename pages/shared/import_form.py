@@ -16,6 +16,7 @@ from mammo_core.data.adapters.describing import meanings
 from mammo_core.data.adapters.listing import Listing, list_source
 from mammo_core.data.sandbox import DecodePool, FilmSummary, Job
 from mammo_core.errors import DataError
+from mammo_core.report.tables import without_formulas
 from mammo_core.runs.queue import enqueue
 from mammo_core.settings import Workspace
 from pages.shared.fetch_form import fetch_form
@@ -230,11 +231,13 @@ def _show(plan: ImportPlan) -> None:
         told = pd.DataFrame(lines, columns=["What", "From", "Known for (films)"])
         widths = {"What": "small", "From": "large", "Known for (films)": "small"}
         config = {name: st.column_config.TextColumn(width=width) for name, width in widths.items()}
-        st.dataframe(told, hide_index=True, column_config=config, alt="What was understood, and where it comes from")
+        st.dataframe(
+            without_formulas(told), hide_index=True, column_config=config, alt="What was understood, and where it comes from"
+        )
     rows = plan.first_rows()
     shown = [column for column in rows.columns if (rows[column] != "").any()]
     st.caption("The first films, as they were understood. Patients and exams get new ids when they are imported.")
-    st.dataframe(rows[shown], hide_index=True, alt="The first films as they were understood")
+    st.dataframe(without_formulas(rows[shown]), hide_index=True, alt="The first films as they were understood")
     if st.toggle("Look at the first films", key="films_preview"):
         _show_previews(plan)
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from mammo_core.data.adapters.describing import ROLE_WORDS
 from mammo_core.data.manifest import DatasetRecord
+from mammo_core.report.tables import without_formulas
 from mammo_core.workflows.ingest_record import label_lines
 from pages.shared.frame import plain
 from pages.shared.glossary import explain
@@ -27,7 +28,7 @@ def show_import_record(record: DatasetRecord) -> None:
         with st.expander("Where it comes from", icon=":material/table_rows:"):
             rows = [(ROLE_WORDS.get(role, role), origin) for role, origin in record.origins.items()]
             table = pd.DataFrame(rows, columns=["What", "From"])
-            st.dataframe(table, hide_index=True, alt="What is known of the films, and where it comes from")
+            st.dataframe(without_formulas(table), hide_index=True, alt="What is known of the films, and where it comes from")
 
 
 def _show_labels(record: DatasetRecord) -> None:
@@ -44,4 +45,6 @@ def _show_labels(record: DatasetRecord) -> None:
         table = pd.DataFrame(rows, columns=["In the source", "Class", "Films"]).astype({"Films": "Int64"})
         if table["Films"].isna().all():
             table = table.drop(columns="Films")
-        st.dataframe(table, hide_index=True, alt="Each label as it was stored, its class, and the films that carry it")
+        st.dataframe(
+            without_formulas(table), hide_index=True, alt="Each label as it was stored, its class, and the films that carry it"
+        )

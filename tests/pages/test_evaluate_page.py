@@ -42,6 +42,18 @@ def test_one_run_shows_its_own_metrics_with_intervals(open_page: OpenPage, read:
     assert len(app.get("vega_lite_chart")) == 1, "the confusion matrix; other views are not computed"
 
 
+def test_class_names_in_the_names_of_metrics_stay_words(
+    open_page: OpenPage, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("A", "B", "![C](http://evil.example/c.png)", "D")
+    monkeypatch.setattr("make_runs.DENSITY", names)  # their order then has a meaning
+    write_run(workspace.experiments / "density" / "seed_42", class_names=names, **OPTIONS)
+    app = open_page("evaluate")
+    assert not app.exception
+    (label,) = [metric.label for metric in app.metric if "evil" in metric.label]
+    assert label.startswith("AUC, \\!\\[C\\]\\(")
+
+
 def test_seeds_together_are_judged_by_their_mean_probabilities(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
     write_experiment(workspace.experiments / "lesion", seeds=(42, 43), class_names=LESION, **OPTIONS)
     app = open_page("evaluate", {"evaluate_model": "lesion"})

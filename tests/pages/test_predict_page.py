@@ -73,10 +73,10 @@ def test_one_film_gets_class_probability_spread_map_and_the_model_s_identity(
 
 def test_several_files_make_a_table_with_a_row_for_each_failure(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
     finished_run(workspace)
-    app = upload(open_page("predict"), ("a.png", film_png(1)), ("b.pdf.png", b"%PDF-1.7 no film"), ("c.png", film_png(2)))
+    app = upload(open_page("predict"), ("a.png", film_png(1)), ("b.pdf.png", b"%PDF-1.7 no film"), ("=c().png", film_png(2)))
     assert not app.exception
     table = app.dataframe[0].value
-    assert table["File"].tolist() == ["a.png", "b.pdf.png", "c.png"]
+    assert table["File"].tolist() == ["a.png", "b.pdf.png", "'=c().png"]
     assert table["Predicted"].tolist()[1] == "not read"
     assert table["What to know"].tolist()[1].startswith("b.pdf.png cannot be used")
     assert "2 films judged, 1 not read" in read(app)

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ PLAIN_FIELDS = frozenset(
     {"arrow_data_frame", "vega_lite_chart", "arrow_vega_lite_chart", "json", "code", "text", "bidi_component", "iframe", "imgs"}
 )
 """Elements that show their text as it stands."""
+FILM_VIEWS = ("Classes and centres", "Films", "Audit", "Duplicates", "Flagged", "Unreadable")
 PLAIN_KEYS = frozenset(
     {
         "id",
@@ -202,7 +203,7 @@ def _strings(message: Any, path: str) -> Iterator[tuple[str, str]]:
         is_read = field.name == "options" and type(message).__name__ in ("Radio", "ButtonGroup")
         if field.name in PLAIN_KEYS and not is_read:
             continue
-        parts = value if hasattr(value, "__iter__") and not isinstance(value, str | bytes | dict) else [value]
+        parts = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
         for part in parts:
             if isinstance(part, str):
                 yield f"{path}.{field.name}", part
@@ -500,7 +501,6 @@ def queries_of(run: RunDir) -> dict[str, tuple[dict[str, str], ...]]:
         "open",
     )
     own = {
-        "films": {"films_data": "evil"},
         "splits": {"splits_data": "evil"},
         "train": {"train_data": "evil", "train_split": "evil"},
         "history": {"run": run.id},
@@ -510,4 +510,5 @@ def queries_of(run: RunDir) -> dict[str, tuple[dict[str, str], ...]]:
         "compare": {"compare_group": "evil"},
         "report": {"report_run": run.id},
     }
-    return {page: (own.get(page, {}), dict.fromkeys(keys, HOSTILE)) for page in PAGES}
+    films = tuple({"films_data": "evil", "films_view": view} for view in FILM_VIEWS)
+    return {page: (*(films if page == "films" else (own.get(page, {}),)), dict.fromkeys(keys, HOSTILE)) for page in PAGES}

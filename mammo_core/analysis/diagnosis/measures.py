@@ -50,7 +50,7 @@ def wilson(share: float, n: float, z: float = 1.959964) -> tuple[float, float]:
     """
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(max(0.0, share * (1 - share)) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return min(1.0, max(0.0, centre - half)), min(1.0, centre + half)
 
 
 def defined(y: Array) -> Array:

@@ -38,15 +38,15 @@ def _read(path: str, size: int) -> Header:
     import pydicom  # a plan without DICOM needs none of it
 
     from mammo_core.data import dicom_facts as tags
-    from mammo_core.data.dicom import DEFLATED, ParserFault
+    from mammo_core.data.dicom import ParserFault, is_marked
+    from mammo_core.data.film import Refusal
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's warnings quote tag values, which can name the patient
         try:
-            with open(path, "rb") as file:
-                if DEFLATED.encode() in file.read(2**12):  # reading would inflate all of it
-                    return Header()
+            if not is_marked(Path(path)):
+                return Header()
             dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
             return Header(tags.text_of(dataset, "PatientID") or "", tags.side_of(dataset) or "", tags.view_of(dataset) or "")
-        except ParserFault:
+        except (*ParserFault, MemoryError, Refusal):
             return Header()

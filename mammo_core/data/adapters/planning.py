@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +34,15 @@ from mammo_core.storage import check_name
 EXAMPLES = 5
 ANY_SOURCE = frozenset({"table", "folders", "split-manifest"})
 """Adapters that take columns of any name."""
+MAX_PATTERN = 200
+MAX_SEARCH_SECONDS = 10
+"""A sound pattern takes one second for a million file names."""
+SEARCH = """
+import json, re, sys
+pattern, names = json.load(sys.stdin)
+found = map(re.compile(pattern).search, names)
+json.dump([(match[1] or "").strip() if match else "" for match in found], sys.stdout)
+"""
 MAX_FURTHER_VALUES = 60
 """A further column with more different words than this is free text, which may name a person."""
 
@@ -230,26 +242,35 @@ def _may_have_header(name: str) -> bool:
     return suffix in ("", ".dcm", ".dicom", ".dic") or suffix[1:].isdecimal()
 
 
-def _patient_in_name(name: str, pattern: re.Pattern[str] | None) -> str:
+def _patients_in_names(names: list[str], pattern: str | None) -> list[str]:
     if pattern is None:
-        parts = cbis_parts(name)
-        return parts[0] if parts else ""
-    match = pattern.search(name)
-    return (match[1] or "").strip() if match else ""
+        return [parts[0] if (parts := cbis_parts(name)) else "" for name in names]
+    _check_pattern(pattern)
+    # A pattern such as '((a+)+)_' can search for years, and nothing can stop it within this process.
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", SEARCH], input=json.dumps([pattern, names]), capture_output=True, text=True, check=True,
+            timeout=MAX_SEARCH_SECONDS,
+        )  # fmt: skip
+    except subprocess.SubprocessError as error:
+        raise DataError(
+            f"The patient pattern cannot be searched for in these file names within {MAX_SEARCH_SECONDS} s; expected one without "
+            "a repeat inside a repeat, such as '^([^_]+)_' instead of '^(([a-z]+)+)_'."
+        ) from error
+    return [str(name) for name in json.loads(done.stdout)]
 
 
-def _compiled(pattern: str | None) -> re.Pattern[str] | None:
-    if pattern is None:
-        return None
+def _check_pattern(pattern: str) -> None:
+    if len(pattern) > MAX_PATTERN:
+        raise DataError(f"The patient pattern has more than {MAX_PATTERN} signs; expected a short one, such as '^([^_]+)_'.")
     try:
         compiled = re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise DataError(
             f"The patient pattern is no regular expression ({error}); expected one with a group, such as '^([^_]+)_'."
         ) from error
     if compiled.groups < 1:
         raise DataError("The patient pattern has no group in brackets; expected one around the patient, such as '^([^_]+)_'.")
-    return compiled
 
 
 # ---- the other columns ---------------------------------------------------------------------------------------------------
@@ -260,8 +281,7 @@ def _tidy(rows: pd.DataFrame, patient_from: PatientSource, choices: ImportChoice
     if patient_from == "column":
         patients = each(rows["patient"], patient_of)
     elif patient_from == "file name pattern":
-        pattern = _compiled(choices.patient_pattern)
-        patients = each(rows["file"], lambda name: _patient_in_name(name, pattern))
+        patients = pd.Series(_patients_in_names(rows["file"].tolist(), choices.patient_pattern), index=rows.index, dtype=str)
     else:
         patients = pd.Series("", index=rows.index)
     named = [cbis_parts(name) or ("", "", "") for name in rows["file"].tolist()]
