@@ -15,7 +15,7 @@ demo: $(VENV)/.app
 	$(RUN) -m mammo_core demo --fast
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -p tests.longest_first --ignore tests/e2e
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p tests.longest_first --ignore tests/e2e
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p tests.longest_first tests/e2e
 
 # Python's development mode: what is not closed, not joined or not waited for is an error.
