@@ -44,9 +44,7 @@ def _no_crash(page: Page) -> None:
 
 
 def _settled(page: Page) -> None:
-    page.wait_for_function(
-        "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
-    )
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=30_000)
 
 
 def _picture(page: Page, folder, name: str) -> None:

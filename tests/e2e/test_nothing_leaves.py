@@ -114,9 +114,7 @@ def visited(tmp_path: Path) -> Iterator[Visited]:
 def seen(page: Page) -> list[str]:
     """Canaries in the page: what is read, what is hidden, and every attribute."""
     page.wait_for_timeout(500)  # a click has reached the server; icons and charts are fetched after the title
-    page.wait_for_function(
-        "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
-    )
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=30_000)
     return found_in(page.content().encode())
 
 
