@@ -100,6 +100,16 @@ def test_a_wish_that_waits_or_runs_already_is_not_queued_again(workspace):
     assert len({request.id for request in (first, *others, again)}) == 4
 
 
+def test_a_request_that_has_done_its_work_is_not_taken_for_a_new_wish(workspace):
+    first = queue.enqueue(workspace, "train", {"run": "e/seed_1"}, "Train e/seed_1")
+    assert queue.start(workspace, first.id)
+    started = queue.find_request(workspace, first.id).started_at
+    assert queue.enqueue_once(workspace, "resume", {"run": "e/seed_1"}, "", since=started - 1).id == first.id, "it begins"
+    again = queue.enqueue_once(workspace, "resume", {"run": "e/seed_1"}, "", since=started + 1)
+    assert again.id != first.id
+    assert queue.enqueue_once(workspace, "resume", {"run": "e/seed_1"}, "", since=started + 1).id == again.id
+
+
 def test_what_was_cancelled_a_moment_ago_does_not_start(workspace):
     first, second = (queue.enqueue(workspace, "train", {"run": run}, run) for run in ("a", "b"))
     queue.cancel(workspace, first.id)

@@ -54,16 +54,21 @@ def enqueue(workspace: Workspace, kind: str, arguments: dict[str, Any], title: s
     return request
 
 
-def enqueue_once(workspace: Workspace, kind: str, arguments: dict[str, Any], title: str) -> Request:
+def enqueue_once(workspace: Workspace, kind: str, arguments: dict[str, Any], title: str, since: float = 0.0) -> Request:
     """The same, unless such a request waits or runs already, which is returned then: two clicks are one wish.
 
     To train and to resume a run are the same wish.
+
+    Parameters
+    ----------
+    since : seconds since 1970; one that started earlier has done its work, though it may not have ended yet, and is none
     """
     kinds = TRAINING_KINDS if kind in TRAINING_KINDS else {kind}
     _make_folder(workspace)
     with _lock(workspace):
         for request in list_requests(workspace):
-            if request.state in ("waiting", "running") and request.kind in kinds and request.arguments == arguments:
+            is_due = request.state == "waiting" or (request.state == "running" and (request.started_at or 0.0) >= since)
+            if is_due and request.kind in kinds and request.arguments == arguments:
                 return request
         return enqueue(workspace, kind, arguments, title)
 

@@ -175,7 +175,9 @@ def launch(workspace: Workspace, plan: LaunchPlan) -> list[RunDir]:
 
 def queue_run(workspace: Workspace, run: RunDir, kind: str) -> Request:
     """Queue the training (``train``) or the continuation (``resume``) of a run; once, however often it is asked for."""
-    return enqueue_once(workspace, kind, {"run": run.id}, f"{'Resume' if kind == 'resume' else 'Train'} {run.id}")
+    status = run.status()  # of a run that was just stopped the request goes on for a moment, and is not what is asked for now
+    since = (status.heartbeat_at if status else None) or 0.0
+    return enqueue_once(workspace, kind, {"run": run.id}, f"{'Resume' if kind == 'resume' else 'Train'} {run.id}", since)
 
 
 def resume_runs(workspace: Workspace, runs: Iterable[RunDir]) -> list[Request]:
