@@ -49,6 +49,10 @@ class Size:
 QUICK, FULL = Size(1, 2, 10, 0, 500), Size(100, 50, 500, 20, 10_000)
 
 
+RACE_EPOCHS = 15
+"""The one that comes second waits two seconds for the lock; the training of the first must outlast that."""
+
+
 @dataclass
 class Scene:
     workspace: Workspace
@@ -121,7 +125,7 @@ def train_one(number: int, home: str, folder: str) -> None:
 
 
 def _one_trainer(scene: Scene) -> None:
-    run = new_run(scene.workspace, "race", epochs=1)
+    run = new_run(scene.workspace, "race", epochs=RACE_EPOCHS)
     processes = scene.race(train_one, str(scene.workspace.home), str(run.path))
     readers: dict[str, Callable[[], object]] = {
         "status.json": run.status,
