@@ -9,13 +9,13 @@ import pytest
 
 from make_runs import write_run
 from mammo_core.errors import RunBusy
-from mammo_core.settings import open_workspace
+from mammo_core.settings import Workspace, open_workspace
 from mammo_core.storage import lock_of
 from mammo_core.workflows.evaluation import evaluate_run
 from mammo_core.workflows.exit_codes import DONE, STOPPED
 from mammo_core.workflows.predictions import forget_evaluations, write_evaluation
 from mammo_core.workflows.train_run import train
-from reliability.small_runs import committed, differing, digests, new_run, small_workspace, train_here
+from reliability.small_runs import IMAGES, committed, differing, digests, new_run, small_workspace, train_here
 from reliability.traps import on_writing, train_until
 from several_processes import start
 
@@ -50,13 +50,18 @@ def _stop_at_the_first_film(home: str, folder: str) -> None:
 
 def test_a_wish_to_stop_need_not_wait_until_all_films_are_read(tmp_path, whole):
     workspace = small_workspace(tmp_path)
-    for path in (workspace.cache / "films").rglob("*.npy"):
+    for path in _prepared(workspace):
         path.unlink()
     run = new_run(workspace, "reading")
     assert start(tmp_path, _stop_at_the_first_film, str(workspace.home), str(run.path)).wait()[0] == STOPPED
     assert (run.state(), run.history()) == ("stopped", [])
+    assert 0 < len(_prepared(workspace)) < IMAGES, "it stopped among the films, and keeps those that it read"
     assert train(workspace, run) == DONE
     assert differing(run, whole) == []
+
+
+def _prepared(workspace: Workspace) -> list[Path]:
+    return list(workspace.cache.glob("??/*.npy"))
 
 
 def test_what_an_earlier_checkpoint_said_of_test_films_goes_when_another_takes_its_place(tmp_path):
