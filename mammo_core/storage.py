@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import yaml
 from filelock import FileLock, Timeout
 
-from mammo_core.errors import DiskFull, NameNotAllowed, WriteFailed
+from mammo_core.errors import DiskFull, MammoError, NameNotAllowed, WriteFailed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -271,6 +271,26 @@ def lock_of(path: Path) -> FileLock:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path, is_singleton=False)
+
+
+@contextlib.contextmanager
+def held(path: Path, seconds: float, name: str, busy: MammoError) -> Iterator[FileLock]:
+    """Hold the lock on ``path``; ``busy`` is raised where another has it for longer than ``seconds``.
+
+    Parameters
+    ----------
+    name : as :func:`writing` takes it, for a system that refuses the lock
+    """
+    lock = lock_of(path)
+    try:
+        with writing(name):
+            lock.acquire(timeout=seconds)
+    except TimeoutError as error:
+        raise busy from error
+    try:
+        yield lock
+    finally:
+        lock.release()
 
 
 def is_locked(path: Path) -> bool:

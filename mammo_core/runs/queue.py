@@ -6,10 +6,10 @@ go through one short lock, so that two browser tabs cannot undo each other.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mammo_core.errors import CorruptRunFile, MammoError
 from mammo_core.reading import read_json
 from mammo_core.runs.schema import Request
 from mammo_core.settings import Workspace
-from mammo_core.storage import lock_of, write_json, writing
+from mammo_core.storage import held, write_json, writing
 
 TRAINING_KINDS = frozenset({"train", "resume"})
 """Requests that need the training slot; the others run beside it, one at a time."""
@@ -211,20 +211,10 @@ def _change(workspace: Workspace, request_id: str, change: Callable[[Request], R
     return changed
 
 
-@contextlib.contextmanager
-def _lock(workspace: Workspace) -> Iterator[None]:
-    lock = lock_of(workspace.queue / ".lock")
-    try:
-        with writing(workspace.queue.name):
-            lock.acquire(timeout=LOCK_TIMEOUT_SECONDS)
-    except TimeoutError as error:
-        raise MammoError(
-            f"The queue has been in use by another program for {LOCK_TIMEOUT_SECONDS:.0f} s; expected an instant. Try again."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+def _lock(workspace: Workspace) -> AbstractContextManager[object]:
+    seconds = LOCK_TIMEOUT_SECONDS
+    busy = MammoError(f"The queue has been in use by another program for {seconds:.0f} s; expected an instant. Try again.")
+    return held(workspace.queue / ".lock", seconds, workspace.queue.name, busy)
 
 
 def _file(workspace: Workspace, request_id: str) -> Path:

@@ -17,7 +17,7 @@ from mammo_core.errors import MammoError, RunBusy
 from mammo_core.runs import queue
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
-from mammo_core.storage import LEFTOVER_SUFFIX, folder_size, is_locked, leftovers, lock_of, writing
+from mammo_core.storage import LEFTOVER_SUFFIX, folder_size, held, is_locked, leftovers, writing
 from mammo_core.workflows.slots import LOCK_SECONDS
 
 MAX_TAGS, MAX_TAG_LENGTH, MAX_NOTE_LENGTH = 12, 40, 10_000
@@ -73,16 +73,8 @@ def _untrained(run: RunDir) -> Iterator[FileLock]:
         raise gone
     if is_locked(run.lock_file):
         raise busy
-    lock = lock_of(run.lock_file)
-    try:
-        with writing(run.name):
-            lock.acquire(timeout=LOCK_SECONDS)
-    except TimeoutError as error:
-        raise busy from error
-    try:
+    with held(run.lock_file, LOCK_SECONDS, run.name, busy) as lock:
         yield lock
-    finally:
-        lock.release()
 
 
 def _end_requests(workspace: Workspace, run: RunDir) -> None:

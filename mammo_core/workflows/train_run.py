@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mammo_core.analysis.experiment_summary import write_experiment_summary
@@ -17,7 +18,7 @@ from mammo_core.errors import MammoError, NonFiniteLoss, RunBusy, WriteFailed
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import StopReason
 from mammo_core.settings import Workspace
-from mammo_core.storage import lock_of, writing
+from mammo_core.storage import held, writing
 from mammo_core.training.ranks import ALONE, Ranks, is_launched, join_ranks
 from mammo_core.workflows.exit_codes import BUSY, DISK_FULL, DONE, FAILED, STOPPED
 from mammo_core.workflows.run_writer import RunLog, RunWriter
@@ -77,18 +78,8 @@ def _follow(workspace: Workspace, run: RunDir, ranks: Ranks) -> int:
     return STOPPED if reason == "user" else DONE
 
 
-@contextlib.contextmanager
-def _hold(path: Path, busy: str) -> Iterator[None]:
-    lock = lock_of(path)
-    try:
-        with writing(path.name):
-            lock.acquire(timeout=LOCK_SECONDS)
-    except TimeoutError as error:
-        raise RunBusy(f"{busy} Wait for it to end, or stop it on the Queue page.") from error
-    try:
-        yield
-    finally:
-        lock.release()
+def _hold(path: Path, busy: str) -> AbstractContextManager[object]:
+    return held(path, LOCK_SECONDS, path.name, RunBusy(f"{busy} Wait for it to end, or stop it on the Queue page."))
 
 
 @contextlib.contextmanager
