@@ -33,6 +33,10 @@ MOST_CHARACTERS = 600
 """Of a message: what a damaged file holds can be megabytes."""
 
 
+class Stopped(Exception):
+    """A person asked the work to stop: no fault, so no ``MammoError``, and nothing that collects faults takes it."""
+
+
 class MammoError(Exception):
     """Base class. Its text is written for the user."""
 

@@ -10,8 +10,8 @@ import torch
 from sklearn.metrics import log_loss
 
 from make_engines import WITHOUT_BATCH_NORM, engine, numbers
-from mammo_core.errors import NonFiniteLoss, OutOfMemory
-from mammo_core.training.engine import Engine, Progress, Stopped
+from mammo_core.errors import NonFiniteLoss, OutOfMemory, Stopped
+from mammo_core.training.engine import Engine, Progress
 from mammo_core.training.planning import bytes_kept, plan_steps
 from mammo_core.training.steps import StepPlan
 

@@ -39,6 +39,23 @@ def test_only_a_waiting_request_can_be_cancelled(workspace):
     assert queue.cancel(workspace, request.id).state == "cancelled"
 
 
+def test_work_that_runs_is_asked_to_stop_once_and_is_no_answer_to_a_new_wish(workspace):
+    request = queue.enqueue(workspace, "audit", {"dataset": "a"}, "a")
+    queue.start(workspace, request.id)
+    first = queue.stop(workspace, request.id)
+    assert first.state == "running"
+    assert first.asked_to_stop is not None
+    assert queue.stop(workspace, request.id).asked_to_stop == first.asked_to_stop
+    assert queue.enqueue_once(workspace, "audit", {"dataset": "a"}, "a").id != request.id
+
+
+def test_what_waits_is_cancelled_when_it_is_stopped_and_what_has_ended_stays(workspace):
+    waits, done = (queue.enqueue(workspace, "audit", {}, title) for title in "ab")
+    queue.update(workspace, done.id, state="done")
+    assert queue.stop(workspace, waits.id).state == "cancelled"
+    assert queue.stop(workspace, done.id).state == "done"
+
+
 def test_a_file_that_is_no_request_hides_nothing(workspace):
     queue.enqueue(workspace, "train", {}, "a")
     (workspace.queue / "broken.json").write_text("{")

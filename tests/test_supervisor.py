@@ -15,6 +15,7 @@ from mammo_core.runs import queue
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace, open_workspace
 from mammo_core.storage import lock_of
+from mammo_core.workflows import supervisor as supervising
 from mammo_core.workflows.launch import LaunchPlan, launch, resume_runs
 from mammo_core.workflows.supervisor import POLL_SECONDS, Supervisor, describe_exit
 
@@ -155,6 +156,18 @@ def _is_stopped_and_resumed(home, run):
     _wait(lambda: _request(home, run).state == "done", "the run to finish")
     assert run.state() == "finished"
     assert [record.epoch for record in run.history()] == list(range(1, EPOCHS + 1))
+
+
+def test_work_that_does_not_hear_the_wish_to_stop_is_ended(home, supervisor, monkeypatch):
+    monkeypatch.setattr(supervising, "STOP_SECONDS", 0.5)
+    request = queue.enqueue(home, "demo", {"images": 4000, "name": "many"}, "Many films")
+    _wait(lambda: queue.find_request(home, request.id).done > 0, "the films to be made")
+    child = psutil.Process(queue.find_request(home, request.id).pid)
+    child.suspend()
+    queue.stop(home, request.id)
+    _wait(lambda: queue.find_request(home, request.id).state == "cancelled", "the work to be ended")
+    assert queue.find_request(home, request.id).message == queue.STOPPED_WORDS
+    _wait(lambda: not child.is_running(), "the process to be gone")
 
 
 def test_a_job_that_cannot_be_done_fails_in_one_sentence(home, supervisor):

@@ -139,6 +139,30 @@ def test_the_experiment_summary_counts_only_finished_runs(home, finished):
     assert content["n"] == 1
 
 
+def test_a_finished_run_is_left_as_it_is_and_its_experiment_gets_the_summary_it_lacks(home, finished):
+    summary = finished.path.parent / "seeds_summary.json"
+    summary.unlink()
+    before = _contents(finished)
+    assert train(home, finished) == DONE
+    assert _contents(finished) == before
+    assert json.loads(summary.read_text())["n"] == 1
+
+
+def test_a_summary_that_cannot_be_written_does_not_undo_the_run(home, finished):
+    run = _copy(home, finished, "blocked")
+    (run.path.parent / "seeds_summary.json" / "in_the_way").mkdir(parents=True)
+    run.status_file.write_text(run.status().model_copy(update={"state": "stopped"}).model_dump_json())
+    assert train(home, run) == DONE
+    assert run.state() == "finished"
+    assert "seeds_summary.json" in run.log_file.read_text()
+
+
+def _contents(run: RunDir) -> dict[str, bytes]:
+    """All files but the log, which tells of every start, and locks."""
+    files = (path for path in run.path.rglob("*") if path.is_file())
+    return {path.name: path.read_bytes() for path in files if path != run.log_file and path.suffix != ".lock"}
+
+
 def test_test_metrics_come_from_evaluate_alone_and_each_look_is_counted(home, finished):
     assert finished.metrics("test") is None
     for look in (1, 2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from mammo_core.analysis.finished import FinishedRun, differing_settings, finish
 from mammo_core.analysis.out_of_fold import pooled_metrics
 from mammo_core.analysis.variance import FEW_SEEDS, SD_DEFINITION, metric_names, metric_spread
 from mammo_core.config import SCHEMA_VERSION
+from mammo_core.errors import MammoError
 from mammo_core.runs.run_dir import RunDir, experiment_runs, is_readable
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import lock_of, write_json
+
+log = logging.getLogger("mammo_core.run")
 
 
 def summarise_experiment(runs: Sequence[RunDir]) -> dict[str, Any]:
@@ -66,6 +70,14 @@ def write_experiment_summary(workspace: Workspace, experiment: str) -> list[Path
                 write_json(folder / name, summary)
                 written.append(folder / name)
     return written
+
+
+def summarise_where_possible(workspace: Workspace, experiment: str) -> None:
+    """The same at the end of a run, which stands whatever its neighbours' files or the disk refuse; the log then says it."""
+    try:
+        write_experiment_summary(workspace, experiment)
+    except (MammoError, OSError):
+        log.exception("The summary of %s could not be written; the next run that ends there writes it", experiment)
 
 
 def _run_entry(finished: FinishedRun, names: Sequence[str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from mammo_core.storage import held, write_json, writing
 TRAINING_KINDS = frozenset({"train", "resume"})
 """Requests that need the training slot; the others run beside it, one at a time."""
 
+STOPPED_WORDS = "Stopped on request."
 KEEP_ENDED_SECONDS = 14 * 86400.0
 LOCK_TIMEOUT_SECONDS = 10.0
 
@@ -67,7 +68,8 @@ def enqueue_once(workspace: Workspace, kind: str, arguments: dict[str, Any], tit
     _make_folder(workspace)
     with _lock(workspace):
         for request in list_requests(workspace):
-            is_due = request.state == "waiting" or (request.state == "running" and (request.started_at or 0.0) >= since)
+            goes_on = request.state == "running" and request.asked_to_stop is None and (request.started_at or 0.0) >= since
+            is_due = goes_on or request.state == "waiting"
             if is_due and request.kind in kinds and request.arguments == arguments:
                 return request
         return enqueue(workspace, kind, arguments, title)
@@ -133,7 +135,7 @@ def start(workspace: Workspace, request_id: str) -> bool:
 
 
 def cancel(workspace: Workspace, request_id: str) -> Request:
-    """Cancel a request that waits. One that runs is stopped by its own means (the STOP file of its run).
+    """Cancel a request that waits. A training that runs is asked to stop by the STOP file of its run, other work by :func:`stop`.
 
     Raises
     ------
@@ -145,6 +147,27 @@ def cancel(workspace: Workspace, request_id: str) -> Request:
         if request.state != "waiting":
             raise MammoError(f"'{request.title}' is {request.state} and no longer waits; stop it on the Queue page instead.")
         return request.model_copy(update={"state": "cancelled", "finished_at": time.time()})
+
+    return _change(workspace, request_id, change)
+
+
+def stop(workspace: Workspace, request_id: str) -> Request:
+    """Ask work that is no training to stop, or cancel it where it still waits; one that has ended stays as it is.
+
+    The work hears it when it next tells how far it is, and the supervisor ends one that does not.
+
+    Raises
+    ------
+    MammoError
+        It is gone.
+    """
+    now = time.time()
+
+    def change(request: Request) -> Request:
+        if request.state == "waiting":
+            return request.model_copy(update={"state": "cancelled", "finished_at": now})
+        asks = request.state == "running" and request.asked_to_stop is None
+        return request.model_copy(update={"asked_to_stop": now}) if asks else request
 
     return _change(workspace, request_id, change)
 

@@ -168,6 +168,8 @@ class Request(_Record):
     total: int | None = None
     message: str = ""
     pid: int | None = None
+    asked_to_stop: float | None = None
+    """When a person wished that it stops, seconds since 1970."""
     asked_by: str = ""
     """Who asked, where several people share the app."""
     result: dict[str, Any] = Field(default_factory=dict)

@@ -48,10 +48,6 @@ class EpochOutcome:
     validation: Inference
 
 
-class Stopped(Exception):
-    """The driver asked for a stop inside an epoch; the last whole epoch stands."""
-
-
 @dataclass
 class Progress:
     """Early stopping and the best epoch so far."""
@@ -85,7 +81,7 @@ class Engine:
     model : Module
         On ``device`` already, with its first weights.
     on_step : callable(step, steps)
-        Called after each optimiser update; raises :class:`Stopped` to end inside the epoch.
+        Called after each optimiser update; raises :class:`mammo_core.errors.Stopped` to end inside the epoch.
     ranks : Ranks
         This process among those that train the model; each of them holds an engine and sees the same outcomes.
     """

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mammo_core.errors import MammoError
+from mammo_core.errors import MammoError, Stopped
 from mammo_core.runs import queue
 from mammo_core.runs.run_dir import find_run
 from mammo_core.settings import Workspace
+from mammo_core.workflows.exit_codes import STOPPED
 
 PROGRESS_SECONDS = 0.5
 """Least time between two writings of a request's progress."""
@@ -24,7 +25,13 @@ Result = dict[str, Any]
 
 
 class JobProgress:
-    """Writes ``done`` of ``total`` and a message into the request's file, at most twice a second."""
+    """Writes ``done`` of ``total`` and a message into the request's file, at most twice a second.
+
+    Raises
+    ------
+    Stopped
+        A person asked that the work stops.
+    """
 
     def __init__(self, workspace: Workspace, request_id: str) -> None:
         self._workspace, self._id, self._written_at = workspace, request_id, 0.0
@@ -33,7 +40,9 @@ class JobProgress:
         now = time.monotonic()
         if done >= total or now - self._written_at >= PROGRESS_SECONDS:
             self._written_at = now
-            queue.update(self._workspace, self._id, done=done, total=total, **({"message": message} if message else {}))
+            said = {"message": message} if message else {}
+            if queue.update(self._workspace, self._id, done=done, total=total, **said).asked_to_stop is not None:
+                raise Stopped
 
 
 def _demo_data(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
@@ -179,6 +188,9 @@ def run_job(workspace: Workspace, request_id: str) -> int:
         return 2
     try:
         result = HANDLERS[request.kind](workspace, request.arguments, JobProgress(workspace, request_id))
+    except Stopped:
+        queue.update(workspace, request_id, state="cancelled", message=queue.STOPPED_WORDS, finished_at=time.time())
+        return STOPPED
     except MammoError as error:
         queue.update(workspace, request_id, state="failed", message=str(error), finished_at=time.time())
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mammo_core.data.manifest import load_dataset
-from mammo_core.errors import ConfigError, DataError, MammoError
+from mammo_core.errors import ConfigError, DataError, MammoError, Stopped
 from mammo_core.explain.rendering import Panel, contact_sheet, png_bytes, reduced
 from mammo_core.predict.predictor import Predictor
 from mammo_core.report.figures import FORMATS, FigureSize, Format
@@ -81,7 +82,12 @@ def make_pack(
     left_out: list[str] = []
     draw = functools.partial(gradcam_figure, workspace, left_out=left_out)
     options = PackOptions(chosen, size or FigureSize(), draw, functools.partial(known_of, workspace))
-    made = write_pack(found, folder, options, progress)
+    try:
+        made = write_pack(found, folder, options, progress)
+    except Stopped:
+        if out_dir is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     return MadePack(folder, made.zip, made.files, (*made.problems, *left_out), {**made.missing, "map": len(left_out)})
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammo_core.analysis.backing import DEFAULT_RULE, threshold_facts
-from mammo_core.errors import DataError, MammoError, readable
+from mammo_core.errors import DataError, MammoError, Stopped, readable
 from mammo_core.predict.exam_films import ExamFilm, Grouping
 from mammo_core.predict.exam_rows import exam_row
 from mammo_core.predict.exams import exam_opinions
@@ -107,8 +107,12 @@ def predict_batch(
     batch = _BatchUnderWay(_new_folder(workspace, chosen.name), predictor, _Asked(tuple(runs), chosen, len(paths)))
     write_files_table(batch.folder, [_shown(path.relative_to(folder.expanduser())) for path in paths])
     batch.save("unfinished")
-    for path, film, result in predict_each(predictor, paths, progress):
-        batch.add(path, film, result)
+    try:
+        for path, film, result in predict_each(predictor, paths, progress):
+            batch.add(path, film, result)
+    except Stopped:
+        batch.save("unfinished")
+        raise
     made = batch.save("finished" if batch.films else "failed")
     if not batch.films:
         raise DataError(

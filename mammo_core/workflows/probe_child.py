@@ -20,14 +20,14 @@ import torch
 
 import mammo_core.workflows.train_run  # noqa: F401  the memory is then that of the process that trains
 from mammo_core.config import TrainConfig
-from mammo_core.errors import ConfigError, MammoError, OutOfMemory
+from mammo_core.errors import ConfigError, MammoError, OutOfMemory, Stopped
 from mammo_core.reading import read_json
 from mammo_core.report.privacy import without_places
 from mammo_core.settings import physical_cores
 from mammo_core.storage import write_atomic, write_json
 from mammo_core.training.batches import BatchLoader, FilmSet
 from mammo_core.training.checkpoint import cpu_copy
-from mammo_core.training.engine import Engine, Stopped
+from mammo_core.training.engine import Engine
 from mammo_core.training.fusion import embedding_width
 from mammo_core.training.inference import EVAL_BATCH_FACTOR
 from mammo_core.training.models import choose_device, new_model, normalisation_of

@@ -122,7 +122,7 @@ def _ended_job(request: Request) -> EndedItem:
     return EndedItem(
         request.title,
         LIGHT_ENDS[request.state],
-        request.message if request.state == "failed" else "",
+        request.message if request.state != "done" else "",
         request.finished_at or request.created_at,
         None,
         request,

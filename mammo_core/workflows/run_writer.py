@@ -1,7 +1,8 @@
 """The one writer of a run directory while it trains: status, history and checkpoints, each replaced in one step.
 
-Order within an epoch: the best checkpoint and its predictions, then ``resume.pt`` (the truth from which a run goes on), then
-the history files that pages read. A kill between any two leaves a run that resumes to the same bytes.
+Order within an epoch: ``resume.pt`` (the truth from which a run goes on), then the best checkpoint and its predictions (which a
+resume makes again from it), then the history files that pages read. A kill between any two leaves a run that resumes to the same
+bytes.
 """
 
 from __future__ import annotations

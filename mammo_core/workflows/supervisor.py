@@ -41,6 +41,8 @@ NICENESS = 10
 KILLED = 9
 """SIGKILL, which Windows does not name."""
 CLEAR_SECONDS = 3600.0
+STOP_SECONDS = 15.0
+"""After this long, work that was asked to stop and has not told how far it is since is ended: it may wait for a slow network."""
 
 _supervisors: dict[str, Supervisor] = {}
 _registry_lock = threading.Lock()
@@ -159,6 +161,7 @@ class Supervisor(threading.Thread):
     def _start_next(self) -> None:
         """Start the first that waits where there is room: trainings have the machine's slots, one light job runs beside them."""
         requests = queue.list_requests(self._workspace)
+        self._end_deaf(requests)
         for trains in (True, False):
             mine = [request for request in requests if (request.kind in queue.TRAINING_KINDS) == trains]
             at_work = sum(child.trains == trains for child in self._children) + self._orphans(mine)
@@ -208,6 +211,13 @@ class Supervisor(threading.Thread):
 
     # ---- ending -------------------------------------------------------------------------------------------------------
 
+    def _end_deaf(self, requests: list[Request]) -> None:
+        asked = {request.id: request.asked_to_stop for request in requests}
+        for child in self._children:
+            since = asked.get(child.request.id)
+            if since is not None and time.time() - since > STOP_SECONDS:
+                child.process.kill()  # as safe as a power cut, and heard by a process that is held
+
     def _reap(self) -> None:
         _left_behind[:] = [process for process in _left_behind if process.poll() is None]
         for child in list(self._children):
@@ -227,6 +237,9 @@ class Supervisor(threading.Thread):
                 order=time.time(),
             )  # fmt: skip
             return
+        if current.asked_to_stop is not None:
+            queue.update(self._workspace, request.id, state="cancelled", message=queue.STOPPED_WORDS, finished_at=time.time())
+            return
         state, message = self._training_end(request, code) if request.kind in queue.TRAINING_KINDS else ("failed", "")
         if state == "failed" and not message:
             message = describe_exit(code)
@@ -242,12 +255,9 @@ class Supervisor(threading.Thread):
         if status is None or status.state in LIVE_STATES or status.state == "queued":
             return "failed", ""
         if status.state == "finished" and code != DONE:  # it may have died before it wrote the summary of its experiment
-            from mammo_core.analysis.experiment_summary import write_experiment_summary
+            from mammo_core.analysis.experiment_summary import summarise_where_possible
 
-            try:
-                write_experiment_summary(self._workspace, run.experiment)
-            except (MammoError, OSError):  # the run stands without it, and what waits must not wait for it
-                log.exception("The summary of %s could not be written", run.experiment)
+            summarise_where_possible(self._workspace, run.experiment)
         return ("failed" if status.state == "failed" else "done"), status.message
 
 

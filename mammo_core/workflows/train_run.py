@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from mammo_core.analysis.experiment_summary import write_experiment_summary
+from mammo_core.analysis.experiment_summary import summarise_where_possible
 from mammo_core.errors import MammoError, NonFiniteLoss, RunBusy, WriteFailed
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import StopReason
@@ -53,8 +53,12 @@ def train(workspace: Workspace, run: RunDir, ranks: Ranks | None = None, slot: P
             _hold(slot, f"{run.id}'s own slot is taken.") if slot else slots_of(workspace).take(every=ranks.count > 1),
             _log_to(run.log_file),
         ):
-            ranks.tell(None)  # the others may begin
-            return _train_locked(workspace, run, ranks)
+            code = ranks.tell(DONE if _is_finished(run) else None)  # the others may begin, or need not
+            if code is None:
+                code = _train_locked(workspace, run, ranks)
+            if code in (DONE, STOPPED):
+                summarise_where_possible(workspace, run.experiment)
+            return code
     except RunBusy as error:
         ranks.tell(BUSY)
         log.warning("%s", error)
@@ -63,6 +67,16 @@ def train(workspace: Workspace, run: RunDir, ranks: Ranks | None = None, slot: P
         ranks.tell(DISK_FULL)
         log.error("%s", error)
         return DISK_FULL
+
+
+def _is_finished(run: RunDir) -> bool:
+    try:
+        finished = run.state() == "finished"
+    except MammoError:  # its state cannot be read: training tells that where it is looked for
+        return False
+    if finished:
+        log.info("%s is finished; nothing is left to do.", run.id)
+    return finished
 
 
 def _follow(workspace: Workspace, run: RunDir, ranks: Ranks) -> int:
@@ -109,7 +123,6 @@ def _train_locked(workspace: Workspace, run: RunDir, ranks: Ranks) -> int:
         writer.write_status(
             state=state, stop_reason=reason, eta_seconds=None, finished_at=time.time(), message=_END_WORDS[reason]
         )
-        write_experiment_summary(workspace, run.experiment)
         return STOPPED if reason == "user" else DONE
     except WriteFailed as error:
         log.error("%s", error)

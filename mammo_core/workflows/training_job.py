@@ -20,7 +20,7 @@ import torch
 from mammo_core.config import TrainConfig
 from mammo_core.data.embeddings import EmbeddingTable, find_embeddings, load_embeddings
 from mammo_core.data.preprocess import PREPROCESSING_VERSION
-from mammo_core.errors import CheckpointMismatch, ConfigError, DataError, MammoError, NonFiniteLoss
+from mammo_core.errors import CheckpointMismatch, ConfigError, DataError, MammoError, NonFiniteLoss, Stopped
 from mammo_core.runs.history import best_epoch
 from mammo_core.runs.run_dir import RunDir, find_run
 from mammo_core.runs.schema import StopReason
@@ -28,7 +28,7 @@ from mammo_core.settings import Workspace, physical_cores
 from mammo_core.storage import sha256_of, write_atomic, write_json
 from mammo_core.training.batches import FilmSet, largest_share
 from mammo_core.training.checkpoint import Checkpoint, cpu_copy, load_checkpoint, load_tensors, save_checkpoint
-from mammo_core.training.engine import Engine, EpochOutcome, Stopped
+from mammo_core.training.engine import Engine, EpochOutcome
 from mammo_core.training.fusion import EMBEDDER_PREFIX, EmbedderSpec, FusedClassifier, backbone_of
 from mammo_core.training.inference import Inference
 from mammo_core.training.models import Normalisation, choose_device, new_model, normalisation_of

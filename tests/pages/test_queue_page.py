@@ -88,6 +88,19 @@ def test_light_work_is_listed_too(open_page: OpenPage, read: Read, workspace: Wo
     assert "No run was chosen." in read(app)
 
 
+def test_light_work_can_be_stopped(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
+    request = enqueue(workspace, "import", {}, "Import hospital")
+    update(workspace, request.id, state="running", done=3, total=12)
+    app = open_page("queue")
+    button(app, "Stop").click().run()
+    assert not app.exception
+    assert list_requests(workspace)[0].asked_to_stop is not None
+    assert button(app, "Stop").disabled
+    assert any("Stopping" in item.proto.text for item in app.get("progress"))
+    update(workspace, request.id, state="cancelled", message="Stopped on request.")
+    assert "Stopped on request." in read(open_page("queue"))
+
+
 def test_a_half_written_run_is_told_in_words(open_page: OpenPage, read: Read, workspace: Workspace) -> None:
     run_in(workspace, "seed_1")
     run_in(workspace, "seed_2").status_file.write_text('{"state": "runn')
