@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from mammo_core.config import TrainConfig
 from mammo_core.errors import CheckpointMismatch
 from mammo_core.training.checkpoint import Checkpoint, cpu_copy, load_checkpoint, save_checkpoint
 from mammo_core.training.models import new_model, normalisation_of
+from several_processes import start
 
 CONFIG = TrainConfig(arch="resnet10t", class_names=("A", "B"), image_size=(32, 32))
 
@@ -58,6 +61,32 @@ def test_weights_that_do_not_fit_wholly_are_refused(checkpoint, spoil):
         weights[key] = torch.zeros(1)
     with pytest.raises(CheckpointMismatch, match="do not fit resnet10t with 2 classes"):
         dataclasses.replace(checkpoint, weights=weights).build_model()
+
+
+def _build(checkpoint: str, told: str) -> None:
+    """To be started: write down what became of the model, and the most memory that took, bytes."""
+    before = _most_memory()
+    try:
+        load_checkpoint(Path(checkpoint)).build_model()
+        said = "built"
+    except CheckpointMismatch as error:
+        said = str(error)
+    Path(told).write_text(f"{_most_memory() - before} {said}")
+
+
+def _most_memory() -> int:
+    """Of this process since it began, bytes."""
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the most memory so")
+def test_a_small_checkpoint_that_names_a_giant_model_is_refused_without_its_memory(tmp_path, checkpoint):
+    giant = dataclasses.replace(checkpoint, config=CONFIG.replace(arch="vit_giant_patch14_dinov2"))
+    save_checkpoint(tmp_path / "best.pth", giant)
+    start(tmp_path, _build, str(tmp_path / "best.pth"), str(tmp_path / "told")).wait()
+    taken, _, said = (tmp_path / "told").read_text().partition(" ")
+    assert "do not fit vit_giant_patch14_dinov2" in said
+    assert int(taken) < 5e8, "its weights alone take 4.5 GB"
 
 
 def test_a_checkpoint_cut_off_half_way_is_refused_in_words(tmp_path, checkpoint):

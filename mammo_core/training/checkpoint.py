@@ -64,8 +64,11 @@ class Checkpoint:
         CheckpointMismatch
             Not one tensor may be missing, left over or of another shape.
         """
-        model = complete_model(self.config, self.normalisation, self.embedder)
         try:
+            with torch.device("meta"):  # without memory: a small file may name a model of gigabytes
+                outline = complete_model(self.config, self.normalisation, self.embedder)
+            outline.load_state_dict(self.weights, strict=True, assign=True)
+            model = complete_model(self.config, self.normalisation, self.embedder)
             model.load_state_dict(self.weights, strict=True)
         except RuntimeError as error:
             first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
