@@ -44,6 +44,10 @@ def start(folder: Path, work: Callable[..., Any], *arguments: Any, **environment
     return Started(process, said)
 
 
+def do_nothing() -> None:
+    """To be started: after it, what the others branch off has loaded torch."""
+
+
 def give_command(*arguments: str) -> None:
     """To be started: ``python -m mammo_core`` with these arguments, after its imports."""
     from mammo_core.cli import main

@@ -32,7 +32,7 @@ from mammo_core.workflows.supervisor import Supervisor
 from reliability.findings import Finding
 from reliability.small_runs import differing, digests, epochs_of, forgotten, new_run, small_workspace, train_here, unreadable
 from reliability.traps import count_moments, train_until
-from several_processes import Started, start
+from several_processes import Started, do_nothing, start
 
 PATIENCE_SECONDS = 300.0
 ORPHAN_SECONDS = 10.0
@@ -71,6 +71,7 @@ class Scene:
 
     def train_undisturbed(self) -> None:
         out, run = self.folder / "moments.json", new_run(self.workspace, "whole")
+        start(self.folder, do_nothing).wait(PATIENCE_SECONDS)  # loads torch for all that branch off later, which is no training
         started = time.monotonic()
         code, said = start(self.folder, count_moments, self._home, str(run.path), str(out)).wait(PATIENCE_SECONDS)
         self.seconds = time.monotonic() - started
