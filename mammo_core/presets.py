@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mammo_core.config import TrainConfig
 from mammo_core.errors import ConfigError, CorruptRunFile
-from mammo_core.reading import YAML_FAULTS, read_yaml
+from mammo_core.reading import YAML_FAULTS, parse_yaml, read_yaml
 from mammo_core.settings import PROJECT_ROOT
 
 PRESETS = PROJECT_ROOT / "configs"
@@ -65,7 +63,7 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
         if not sign or not key.strip():
             raise ConfigError(f"--set {pair!r} has no '='; expected key=value, for example --set epochs=10.")
         try:
-            overrides[key.strip()] = yaml.safe_load(text)
+            overrides[key.strip()] = parse_yaml(text)
         except YAML_FAULTS as error:
             raise ConfigError(f"--set {pair!r} has a value that is not readable; expected a number, word or [list].") from error
     return overrides

@@ -57,20 +57,28 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-MAX_YAML_BYTES = 2**17
-"""The largest configuration has 3 kB; reading YAML can take four seconds for each 100 kB."""
+MAX_YAML_BYTES = 2**16
+"""The largest configuration has 3 kB."""
+MAX_YAML_PARTS = 400
+"""Lists and tables in one text, and their items. The C loader crashes the interpreter on deep nesting."""
 YAML_FAULTS = (yaml.YAMLError, ValueError, RecursionError, TypeError, LookupError, AttributeError)
-"""What PyYAML raises; the last three where a tag stands before something else (``!!int ''``, ``!!bool x``, ``!!timestamp x``)."""
-FAST_YAML_BYTES = 2**16
-FAST_YAML_NESTING = 400
+"""What :func:`parse_yaml` raises; the last three where a tag stands before something else (``!!int ''``, ``!!bool x``)."""
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""In C where PyYAML has it: ten times as quick, which a list of a thousand runs needs."""
 
 
-def _yaml_loader(text: str) -> Any:
-    """The safe loader, in C where PyYAML has it and the text cannot nest deeply: ten times as quick, which a list of a thousand
-    runs needs. The C loader crashes the interpreter on deep nesting, where the Python one raises ``RecursionError``."""
-    nesting = sum(text.count(mark) for mark in ("[", "{", "- ", "? "))
-    is_flat = len(text) <= FAST_YAML_BYTES and nesting <= FAST_YAML_NESTING
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader) if is_flat else yaml.SafeLoader
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text that holds plain values only and not many of them; raises one of :data:`YAML_FAULTS`.
+
+    Aliases are refused: a few hundred bytes of them can unfold to gigabytes.
+    """
+    if sum(text.count(mark) for mark in ("[", "{", "- ", "? ")) > MAX_YAML_PARTS:
+        raise ValueError(f"it has more than {MAX_YAML_PARTS} lists, tables and items of them, which no settings have")
+    if "*" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, _Loader)):
+        raise ValueError("it uses aliases (*name), which are not accepted here: write the values out")
+    value = yaml.load(text, _Loader)  # one of the two safe loaders
+    json.dumps(value, default=str, ensure_ascii=False).encode("utf-8")  # fails at half a sign and at endless digits
+    return value
 
 
 def _yaml_text(path: Path) -> str:
@@ -84,7 +92,7 @@ def _yaml_text(path: Path) -> str:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping. Aliases are refused: a few hundred bytes of them can unfold to gigabytes.
+    """Read a YAML mapping, as :func:`parse_yaml` does.
 
     Raises
     ------
@@ -92,12 +100,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         As :func:`read_json`; also where the document is no mapping.
     """
     try:
-        text = _yaml_text(path)
-        loader = _yaml_loader(text)
-        if "*" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, loader)):
-            raise CorruptRunFile(f"{path.name} uses YAML aliases (*name), which are not accepted here. Write the values out.")
-        value = yaml.load(text, loader)  # one of the two safe loaders
-        json.dumps(value, default=str, ensure_ascii=False).encode("utf-8")  # fails at half a sign and at endless digits
+        value = parse_yaml(_yaml_text(path))
     except YAML_FAULTS as error:
         raise CorruptRunFile(f"{path.name} is not readable as YAML ({_first_line(error)}). Correct or restore it.") from error
     if not isinstance(value, dict):
