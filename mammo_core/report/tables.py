@@ -61,11 +61,10 @@ def safe_csv(table: pd.DataFrame) -> bytes:
 def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
     """The table with that apostrophe, for the screen too: there a browser writes the file, from the cells as they are shown."""
     safe = table.rename(columns=lambda name: _harmless(str(name)), index=_harmless)
-    for position, column in enumerate(safe.columns):
-        if not pd.api.types.is_numeric_dtype(safe.dtypes.iloc[position]):
-            safe = safe.astype({column: object})
-            safe[column] = [_harmless(cell) for cell in safe[column]]
-    return safe
+    texts = [str(column) for column, dtype in safe.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
+    return safe.assign(
+        **{column: pd.Series([_harmless(cell) for cell in safe[column]], index=safe.index, dtype=object) for column in texts}
+    )
 
 
 def _harmless(cell: Any) -> Any:
