@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from mammo_core.runs import queue
 from mammo_core.settings import Workspace
 from mammo_core.storage import is_locked, lock_of
 from mammo_core.workflows.clear_cache import clear_cache
+from mammo_core.workflows.film_readers import reading_films
 from mammo_core.workflows.slots import slots_of
 from mammo_core.workflows.uploads import Upload, stage
+from several_processes import start
 
 
 def fill(workspace: Workspace) -> None:
@@ -48,6 +51,35 @@ def test_a_training_with_a_slot_of_its_own_keeps_its_films(workspace: Workspace)
     with lock_of(run.lock_file), pytest.raises(RunBusy, match="training is running"):
         clear_cache(workspace)
     assert (workspace.cache / "ab" / "film.npy").exists()
+
+
+def test_an_evaluation_that_was_typed_keeps_its_films_until_it_ends(workspace: Workspace) -> None:
+    fill(workspace)
+    with reading_films(workspace), reading_films(workspace):
+        with pytest.raises(RunBusy, match="reads the prepared films"):
+            clear_cache(workspace)
+        assert (workspace.cache / "ab" / "film.npy").exists()
+    assert clear_cache(workspace) == 2000
+    assert sorted(path.name for path in workspace.cache.iterdir()) == ["thumbnails"]
+
+
+def _read_for_ever(home: str) -> None:
+    """To be started."""
+    with reading_films(Workspace(Path(home))):
+        (Path(home) / "reads").touch()
+        time.sleep(600)
+
+
+def test_one_that_was_killed_keeps_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    fill(workspace)
+    child = start(tmp_path, _read_for_ever, str(workspace.home))
+    while not (workspace.home / "reads").exists():
+        time.sleep(0.05)
+    with pytest.raises(RunBusy, match="reads the prepared films"):
+        clear_cache(workspace)
+    child.process.kill()
+    child.wait()
+    assert clear_cache(workspace) == 2000
 
 
 def test_a_running_job_keeps_its_films_and_one_that_waits_keeps_its_upload(workspace: Workspace) -> None:

@@ -331,8 +331,8 @@ def test_the_workspace_lists_those_of_a_data_set(home, folder):
 def test_a_resume_is_refused_when_the_embeddings_were_made_anew(home, folder, finished, tmp_path):
     own = _rewritten(folder, tmp_path / "own", lambda films, values: (films, values))
     run = _new_run(home, "anew", embeddings=str(own), epochs=2)
-    run.stop_file.unlink(missing_ok=True)
     assert train(home, run) == DONE
+    run.status_file.write_text(run.status().model_copy(update={"state": "stopped"}).model_dump_json())
     shutil.rmtree(own)
     _rewritten(folder, own, lambda films, values: (films, values * 2))
     assert train(home, run) == FAILED

@@ -77,6 +77,11 @@ def _copy(home: Workspace, run: RunDir, experiment: str) -> RunDir:
     return RunDir(shutil.copytree(run.path, home.experiments / experiment / run.name))
 
 
+def _as_stopped(run: RunDir) -> RunDir:
+    run.status_file.write_text(run.status().model_copy(update={"state": "stopped"}).model_dump_json())
+    return run
+
+
 def _comparable(run: RunDir) -> list[dict]:
     hidden = {"seconds", "images_per_second", "resumed"}
     return [record.model_dump(exclude=hidden) for record in run.history()]
@@ -149,9 +154,8 @@ def test_a_finished_run_is_left_as_it_is_and_its_experiment_gets_the_summary_it_
 
 
 def test_a_summary_that_cannot_be_written_does_not_undo_the_run(home, finished):
-    run = _copy(home, finished, "blocked")
+    run = _as_stopped(_copy(home, finished, "blocked"))
     (run.path.parent / "seeds_summary.json" / "in_the_way").mkdir(parents=True)
-    run.status_file.write_text(run.status().model_copy(update={"state": "stopped"}).model_dump_json())
     assert train(home, run) == DONE
     assert run.state() == "finished"
     assert "seeds_summary.json" in run.log_file.read_text()
@@ -206,7 +210,7 @@ def test_a_stopped_run_says_so_and_can_be_resumed(home, finished, tmp_path):
 
 
 def test_resume_refuses_a_changed_configuration(home, finished):
-    run = _copy(home, finished, "changed")
+    run = _as_stopped(_copy(home, finished, "changed"))
     write_yaml(run.config_file, {**read_yaml(run.config_file), "lr": 0.5})
     assert train(home, run) == FAILED
     assert "its configuration changed since it was started" in run.status().message

@@ -13,6 +13,7 @@ from mammo_core.runs import queue
 from mammo_core.runs.run_dir import list_runs
 from mammo_core.settings import Workspace
 from mammo_core.storage import LEFTOVER_SUFFIX, folder_size, is_locked, writing
+from mammo_core.workflows.film_readers import are_read, door_to_films
 from mammo_core.workflows.slots import slots_of
 from mammo_core.workflows.uploads import uploads_folder
 
@@ -29,18 +30,22 @@ def clear_cache(workspace: Workspace) -> int:
     Raises
     ------
     RunBusy
-        A training or a job of the queue is at work: it would miss its films.
+        A training, an evaluation or a job of the queue is at work: it would miss its films.
     WriteFailed
         The system refused to erase something.
     """
     if not workspace.cache.is_dir():
         return 0
-    with _no_training(workspace), writing(workspace.cache.name):
+    with _no_training(workspace), door_to_films(workspace), writing(workspace.cache.name):
         at_work = next((request for request in queue.list_requests(workspace) if request.state == "running"), None)
         if at_work is not None:
             raise RunBusy(
                 f"'{at_work.title}' is running and may need the prepared films; expected no work. "
                 "Clear the cache when it has ended."
+            )
+        if are_read(workspace):
+            raise RunBusy(
+                "An evaluation or an embedding reads the prepared films; expected none. Clear the cache when it has ended."
             )
         return _erase(workspace)
 

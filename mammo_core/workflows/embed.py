@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from mammo_core.data.cache import FilmCache, prepare_all
+from mammo_core.data.cache import FilmCache, PreparedIndex, prepare_all
 from mammo_core.data.embeddings import FILMS, NETWORK, RECORD, VALUES, EmbeddingRecord
-from mammo_core.data.manifest import load_dataset
+from mammo_core.data.manifest import Dataset, load_dataset
 from mammo_core.errors import ConfigError, DataError
 from mammo_core.settings import Workspace, physical_cores
 from mammo_core.storage import check_name, new_folder, sha256_of, write_atomic, write_json, write_table
@@ -24,6 +24,7 @@ from mammo_core.training.checkpoint import cpu_copy
 from mammo_core.training.fusion import features_of, pooled_features
 from mammo_core.training.models import Normalisation, build_model, choose_device, normalisation_of, normalise, to_float
 from mammo_core.training.weights import find_weights, load_into
+from mammo_core.workflows.film_readers import reading_films
 from mammo_core.workflows.films import CachedFilms
 
 Progress = Callable[[int, int], None]
@@ -63,20 +64,14 @@ def embed_dataset(workspace: Workspace, plan: EmbedPlan, progress: Progress) -> 
     network = build_model(plan.arch, 0)
     load_into(network, plan.arch, source)
     scale = normalisation_of(network)
-    paths = dataset.film_paths()
-    ids = [str(image_id) for image_id in dataset.manifest()["image_id"]]
-    cache = FilmCache(workspace.cache)
-    items = [(image_id, paths[image_id]) for image_id in ids]
-    index = prepare_all(cache, items, plan.image_size, workers=physical_cores(), progress=progress)
-    films = [image_id for image_id in ids if image_id in index.keys]
-    if not films:
-        first = index.failures[0][1] if index.failures else "there are none"
-        raise DataError(f"Not one film of {plan.dataset} could be read ({first}). If the folder moved, relink the data set.")
-    load = CachedFilms(cache, dict(index.keys))
-    values = _features(network, scale, FilmSet(films, np.zeros(len(films), dtype=np.int64), load), plan, progress)
+    with reading_films(workspace):
+        films, index = _prepared(workspace, dataset, plan, progress)
+        values = _features(network, scale, films, plan, progress)
     with new_folder(folder, alone=False) as place:
         write_atomic(place / VALUES, lambda file: np.save(file, values, allow_pickle=False))
-        write_table(place / FILMS, pd.DataFrame({"image_id": films, "film": [index.keys[image_id] for image_id in films]}))
+        write_table(
+            place / FILMS, pd.DataFrame({"image_id": films.image_ids, "film": [index.keys[name] for name in films.image_ids]})
+        )
         write_atomic(place / NETWORK, lambda file: torch.save(cpu_copy(network), file))
         record = EmbeddingRecord(
             dataset=dataset.name,
@@ -93,6 +88,17 @@ def embed_dataset(workspace: Workspace, plan: EmbedPlan, progress: Progress) -> 
         )
         write_json(place / RECORD, record.model_dump(mode="json"))
     return folder, record
+
+
+def _prepared(workspace: Workspace, dataset: Dataset, plan: EmbedPlan, progress: Progress) -> tuple[FilmSet, PreparedIndex]:
+    paths, cache = dataset.film_paths(), FilmCache(workspace.cache)
+    items = [(str(image_id), paths[str(image_id)]) for image_id in dataset.manifest()["image_id"]]
+    index = prepare_all(cache, items, plan.image_size, workers=physical_cores(), progress=progress)
+    if not index.keys:
+        first = index.failures[0][1] if index.failures else "there are none"
+        raise DataError(f"Not one film of {dataset.name} could be read ({first}). If the folder moved, relink the data set.")
+    load = CachedFilms(cache, dict(index.keys))
+    return FilmSet(list(index.keys), np.zeros(len(index.keys), dtype=np.int64), load), index
 
 
 def _features(

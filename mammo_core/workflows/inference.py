@@ -14,6 +14,7 @@ from mammo_core.training.batches import BatchLoader
 from mammo_core.training.checkpoint import load_checkpoint
 from mammo_core.training.inference import infer
 from mammo_core.training.models import choose_device
+from mammo_core.workflows.film_readers import reading_films
 from mammo_core.workflows.films import prepare_rows
 from mammo_core.workflows.predictions import prediction_table
 
@@ -31,10 +32,9 @@ def predict_rows(
 ) -> tuple[pd.DataFrame, int]:
     """The prediction table of ``rows`` and the epoch of the checkpoint that made it."""
     checkpoint = load_checkpoint(run.best_model)
-    prepared = prepare_rows(workspace, dataset, rows, checkpoint.config, progress)
-    part = str(rows["split"].iloc[0])
-    device = choose_device("auto")
-    loader = BatchLoader(prepared.part(part), checkpoint.config.batch_size * 2)
-    model = checkpoint.build_model().to(device)
-    answer = infer(model, loader, checkpoint.normalisation, device)
+    part, device = str(rows["split"].iloc[0]), choose_device("auto")
+    with reading_films(workspace):
+        prepared = prepare_rows(workspace, dataset, rows, checkpoint.config, progress)
+        loader = BatchLoader(prepared.part(part), checkpoint.config.batch_size * 2)
+        answer = infer(checkpoint.build_model().to(device), loader, checkpoint.normalisation, device)
     return prediction_table(prepared.rows(part), answer.probabilities, checkpoint.class_names), checkpoint.epoch
