@@ -23,7 +23,8 @@ from mammo_core.presets import load_preset
 from mammo_core.settings import Workspace, open_workspace
 from mammo_core.storage import write_table
 from mammo_core.terminal import ProgressBar, say
-from mammo_core.workflows.demo import DEMO_NAME, Timer, run_demo
+from mammo_core.workflows.demo import Timer, run_demo
+from mammo_core.workflows.demo_data import DEMO_NAME
 from mammo_core.workflows.evaluation import evaluate_run
 from mammo_core.workflows.launch import LaunchPlan, create_run, plan_runs
 from mammo_core.workflows.train_run import train

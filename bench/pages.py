@@ -29,7 +29,7 @@ from playwright.sync_api import Page, sync_playwright
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import HOME_VARIABLE, Workspace, open_workspace
 from mammo_core.terminal import ProgressBar
-from mammo_core.workflows.demo import make_demo_data
+from mammo_core.workflows.demo_data import make_demo_data
 from mammo_core.workflows.launch import LaunchPlan, launch
 from tests.make_runs import write_experiment
 

@@ -11,7 +11,7 @@ from mammo_core.data.cache import FilmCache, prepare_all
 from mammo_core.data.manifest import load_dataset, relink
 from mammo_core.settings import Workspace, open_workspace
 from mammo_core.storage import lock_of
-from mammo_core.workflows.demo import make_demo_data
+from mammo_core.workflows.demo_data import make_demo_data
 
 IMAGES = 64
 SIDE = 48

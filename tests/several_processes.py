@@ -74,7 +74,8 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mammo_core.cli", "mammo_core.workflows.commands", "mammo_core.workflows.train_run"])
+    names = ("commands", "train_run", "launch", "demo_data")
+    context.set_forkserver_preload(["mammo_core.cli", *(f"mammo_core.workflows.{name}" for name in names)])
     return context
 
 

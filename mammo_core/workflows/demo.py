@@ -20,21 +20,13 @@ from mammo_core.analysis.intensity_baseline import intensity_baseline, intensity
 from mammo_core.analysis.metrics import evaluate_predictions
 from mammo_core.analysis.predictions import ensemble_predictions
 from mammo_core.config import DEFAULT_SEEDS
-from mammo_core.data.adapters import ImportChoices, understand
-from mammo_core.data.manifest import load_dataset
-from mammo_core.data.phantom import write_phantoms
-from mammo_core.data.splits import SplitPlan, load_split, save_split, split_dataset
+from mammo_core.data.splits import load_split
 from mammo_core.errors import MammoError
 from mammo_core.presets import load_preset
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace
+from mammo_core.workflows.demo_data import DEMO_IMAGES, DEMO_NAME, Progress, make_demo_data
 
-DEMO_NAME = "demo"
-DEMO_SEED = 1
-DEMO_RATIOS = (0.60, 0.15, 0.25)
-"""A larger test part than usual: with few patients its interval would be too wide to say anything."""
-
-Progress = Callable[..., None]
 Bar = Callable[[str], Progress]
 
 
@@ -46,25 +38,8 @@ class DemoSize:
     overrides: dict[str, Any]
 
 
-FAST = DemoSize(images=400, overrides={})
+FAST = DemoSize(images=DEMO_IMAGES, overrides={})
 FULL = DemoSize(images=1200, overrides={"epochs": 15, "image_size": 192})
-
-
-def make_demo_data(
-    workspace: Workspace, *, images: int = FAST.images, seed: int = DEMO_SEED, name: str = DEMO_NAME, progress: Progress
-) -> tuple[str, str]:
-    """Make, import and split a phantom data set; returns the names of data set and split. What is there already is kept."""
-    if not workspace.dataset(name).exists():
-        films = workspace.home / "phantoms" / name
-        if not (films / "phantom.csv").exists():
-            write_phantoms(films, images, seed, "png", lambda done, total: progress(done, total, "Making synthetic films"))
-        plan = understand(films, ImportChoices(task="density"))
-        from mammo_core.workflows.ingest import import_dataset  # starts decoder processes: only where there is something to read
-
-        import_dataset(workspace, plan, name, progress)
-    if not workspace.split(name).exists():
-        save_split(workspace, name, split_dataset(load_dataset(workspace, name), SplitPlan(ratios=DEMO_RATIOS)))
-    return name, name
 
 
 def run_demo(workspace: Workspace, *, fast: bool, say: Callable[[str], None], progress: Bar) -> dict[str, Any]:

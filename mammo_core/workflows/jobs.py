@@ -46,7 +46,7 @@ class JobProgress:
 
 
 def _demo_data(workspace: Workspace, arguments: dict[str, Any], progress: JobProgress) -> Result:
-    from mammo_core.workflows.demo import make_demo_data
+    from mammo_core.workflows.demo_data import make_demo_data
 
     dataset, split = make_demo_data(workspace, progress=progress, **arguments)
     return {"dataset": dataset, "split": split}

@@ -22,7 +22,7 @@ from mammo_core.presets import load_preset
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import HOME_VARIABLE, Workspace, open_workspace
 from mammo_core.training.ranks import ALONE, Ranks, join_ranks
-from mammo_core.workflows.demo import make_demo_data
+from mammo_core.workflows.demo_data import make_demo_data
 from mammo_core.workflows.launch import LaunchPlan, create_run, plan_runs
 from reliability.findings import Finding
 from several_processes import Started, give_command, start_all, wait_all

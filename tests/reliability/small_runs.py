@@ -23,7 +23,7 @@ from mammo_core.reading import read_json
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace, open_workspace
 from mammo_core.training.checkpoint import load_checkpoint, load_tensors
-from mammo_core.workflows.demo import make_demo_data
+from mammo_core.workflows.demo_data import make_demo_data
 from mammo_core.workflows.launch import LaunchPlan, create_run, plan_runs
 
 SETTINGS: Mapping[str, Any] = {
