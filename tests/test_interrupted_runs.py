@@ -10,7 +10,7 @@ import pytest
 from make_runs import write_run
 from mammo_core.errors import RunBusy
 from mammo_core.settings import Workspace, open_workspace
-from mammo_core.storage import lock_of
+from mammo_core.storage import leftovers, lock_of
 from mammo_core.workflows.evaluation import evaluate_run
 from mammo_core.workflows.exit_codes import DONE, STOPPED
 from mammo_core.workflows.predictions import forget_evaluations, write_evaluation
@@ -38,8 +38,10 @@ def test_a_best_model_that_a_kill_kept_back_is_made_again_from_the_epoch_that_st
     arguments = (str(workspace.home), str(run.path), 0, 0.0, f"os.rename {file}")
     assert start(tmp_path, train_until, *arguments).wait()[0] == -signal.SIGKILL
     assert (len(committed(run)), run.history()) == (1, [])
+    assert [path for folder in (run.path, run.path / "metrics") for path in leftovers(folder, 0.0)], "the kill came while it wrote"
     assert train(workspace, run) == DONE
     assert differing(run, whole) == []
+    assert [path for folder in (run.path, run.path / "metrics") for path in leftovers(folder, 0.0)] == []
 
 
 def _stop_at_the_first_film(home: str, folder: str) -> None:

@@ -12,8 +12,11 @@ from mammo_core.errors import ConfigError, DataError, RunBusy
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import LIVE_STATES, MetricsFile
 from mammo_core.settings import Workspace
+from mammo_core.storage import held
+from mammo_core.training.checkpoint import load_checkpoint
 from mammo_core.workflows.inference import predict_rows, run_rows
 from mammo_core.workflows.predictions import write_evaluation
+from mammo_core.workflows.slots import LOCK_SECONDS
 
 
 def evaluate_run(workspace: Workspace, run: RunDir, on: str, progress: Callable[[int, int], None]) -> MetricsFile:
@@ -28,12 +31,13 @@ def evaluate_run(workspace: Workspace, run: RunDir, on: str, progress: Callable[
     CheckpointMismatch
         There is no usable best checkpoint.
     RunBusy
-        The validation part is asked for while the run trains.
+        The validation part is asked for while the run trains, or the run has trained meanwhile.
     """
+    busy = RunBusy(
+        f"{run.id} trains now and writes its validation results itself; expected one that has ended. Wait for it, or stop it."
+    )
     if on == "val" and run.state() in LIVE_STATES:
-        raise RunBusy(
-            f"{run.id} trains now and writes its validation results itself; expected one that has ended. Wait for it, or stop it."
-        )
+        raise busy
     if on in ("val", "test"):
         rows, dataset = run_rows(workspace, run, on), load_dataset(workspace, run.config().dataset)
         if rows.empty:
@@ -53,7 +57,12 @@ def evaluate_run(workspace: Workspace, run: RunDir, on: str, progress: Callable[
     if on == "test":
         run.count_test_look(len(rows))
     table, epoch = predict_rows(workspace, run, dataset, rows, progress)
-    return write_evaluation(run, name, table, epoch)
+    if on != "val":
+        return write_evaluation(run, name, table, epoch)
+    with held(run.lock_file, LOCK_SECONDS, run.name, busy):  # whoever trains takes these files for its own
+        if load_checkpoint(run.best_model).epoch != epoch:
+            raise RunBusy(f"{run.id} was trained further while it was evaluated, and has newer results. Nothing was changed.")
+        return write_evaluation(run, name, table, epoch)
 
 
 def _rows_of_view(dataset: Dataset, view: str | None) -> pd.DataFrame:

@@ -134,15 +134,17 @@ class RunWriter:
 def _make_ready(run: RunDir) -> None:
     """Remove what a killed writer left, whose room this one may need, and let the run's folder outlive a power cut.
 
-    The files named here have one writer, the holder of the run's lock. Of others (predictions, notes) only what is old goes.
+    The files named here have one writer, the holder of the run's lock. Of others (test predictions, notes) only what is old goes.
     """
     own = (
         *(run.status_file, run.history_file, run.history_pickle, run.training_log, run.resume_file, run.best_model),
         *(run.final_model, run.embeddings, run.summary_file, run.loss_curve, run.recall_curve, run.environment_file),
+        *(run.predictions_file("val"), run.metrics_file("val")),
     )
     fronts = tuple(f".{path.name}." for path in own)
-    found = [path for path in leftovers(run.path, 0.0) if path.name.startswith(fronts)]
-    for path in {*found, *leftovers(run.path), *leftovers(run.metrics_file("val").parent)}:
+    folders = (run.path, run.metrics_file("val").parent)
+    found = [path for folder in folders for path in leftovers(folder, 0.0) if path.name.startswith(fronts)]
+    for path in {*found, *(path for folder in folders for path in leftovers(folder))}:
         with contextlib.suppress(OSError):
             path.unlink()
     for folder in run.path.parents[:PARENTS]:

@@ -156,7 +156,7 @@ class Scene:
         """Let a run that was killed go on to its end, and compare its result."""
         code = _ended(start(self.folder, train_here, self._home, str(run.path)))
         told = [f"ended with exit code {code}"] if code else differing(run, self.whole)
-        told += [f"{path.name} was left behind" for path in leftovers(run.path, 0.0)]
+        told += [f"{path.name} was left behind" for folder in (run.path, *run.path.glob("*/")) for path in leftovers(folder, 0.0)]
         self.problems += [f"{run.id}, finished after its kills: {problem}" for problem in told]
         self.finished += 1
 
