@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 HOST_PORT ?= 8501
+# Where the machine forbids to keep what Python compiles, each of the many processes would compile the project anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: app test devmode check demo bench clean-venv
 
