@@ -38,7 +38,9 @@ def test_a_best_model_that_a_kill_kept_back_is_made_again_from_the_epoch_that_st
     arguments = (str(workspace.home), str(run.path), 0, 0.0, f"os.rename {file}")
     assert start(tmp_path, train_until, *arguments).wait()[0] == -signal.SIGKILL
     assert (len(committed(run)), run.history()) == (1, [])
-    assert [path for folder in (run.path, run.path / "metrics") for path in leftovers(folder, 0.0)], "the kill came while it wrote"
+    assert [path for folder in (run.path, run.path / "metrics") for path in leftovers(folder, 0.0)], (
+        "the kill came while it wrote"
+    )
     assert train(workspace, run) == DONE
     assert differing(run, whole) == []
     assert [path for folder in (run.path, run.path / "metrics") for path in leftovers(folder, 0.0)] == []

@@ -214,7 +214,7 @@ class RunDir:
             table = read_text_table(self.predictions_file(on))
             missing = {"image_id", "patient_id", "y_true", "y_pred"} - set(table.columns)
             if missing:
-                raise CorruptRunFile(f"{self.id}: {on} predictions lack {sorted(missing)}; evaluate the run again.")
+                raise CorruptRunFile(f"{self.id}: {on} predictions lack {', '.join(sorted(missing))}; evaluate the run again.")
             probabilities = [column for column in table.columns if column.startswith("prob_")]
             return table.astype(dict.fromkeys(probabilities, float))
         except FileNotFoundError:
