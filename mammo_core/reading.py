@@ -57,9 +57,9 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-MAX_YAML_BYTES = 2**16
+MAX_YAML_BYTES = 2**17
 """The largest configuration has 3 kB."""
-MAX_YAML_PARTS = 400
+MAX_YAML_PARTS = 2000
 """Lists and tables in one text, and their items. The C loader crashes the interpreter on deep nesting."""
 YAML_FAULTS = (yaml.YAMLError, ValueError, RecursionError, TypeError, LookupError, AttributeError)
 """What :func:`parse_yaml` raises; the last three where a tag stands before something else (``!!int ''``, ``!!bool x``)."""

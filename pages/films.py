@@ -36,7 +36,7 @@ def tell_how_it_ended() -> None:
     elif request.state == "done" and made in by_name:
         st.session_state.update({"films_data": made, "films_importing": False})
         st.toast(f"{plain(str(made))} is imported.", icon=":material/check_circle:")
-    else:
+    elif request.state == "failed":
         st.session_state["films_failure"] = request.message
 
 

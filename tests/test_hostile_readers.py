@@ -63,7 +63,7 @@ def test_yaml_that_breaks_its_reader_is_told_in_words(tmp_path, value):
 def test_settings_of_megabytes_are_not_read(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("a: b\n" * 300_000)
-    with pytest.raises(CorruptRunFile, match="larger than 64 kB"):
+    with pytest.raises(CorruptRunFile, match="larger than 128 kB"):
         read_yaml(path)
 
 

@@ -9,13 +9,14 @@ import pytest
 
 from make_models import CLASSES, write_drawn_dataset, write_model_run
 from mammo_core.data.manifest import load_dataset
+from mammo_core.errors import Stopped
 from mammo_core.runs import queue
 from mammo_core.runs.run_dir import RunDir
 from mammo_core.runs.schema import Request
 from mammo_core.settings import Workspace
 from mammo_core.storage import write_table
 from mammo_core.workflows.exit_codes import STOPPED
-from mammo_core.workflows.jobs import run_job
+from mammo_core.workflows.jobs import JobProgress, run_job
 from mammo_core.workflows.prediction_batches import list_batches, load_batch
 from test_gallery import predictions
 
@@ -66,7 +67,17 @@ def test_stopped_work_is_cancelled_and_leaves_nothing_that_looks_done(workspace:
     before = files(workspace)
     request = stopped(workspace, kind, **arguments[kind])
     assert (request.state, request.message) == ("cancelled", queue.STOPPED_WORDS)
-    assert {path for path in files(workspace) - before if path.suffix not in (".lock", ".png")} == set()
+    assert {path for path in files(workspace) - before if path.suffix != ".lock" and "gradcam" not in path.parts} == set()
+
+
+def test_what_is_complete_is_not_called_stopped(workspace: Workspace) -> None:
+    request = queue.enqueue(workspace, "audit", {}, "Audit")
+    queue.start(workspace, request.id)
+    queue.stop(workspace, request.id)
+    progress = JobProgress(workspace, request.id)
+    progress(5, 5, "Written")
+    with pytest.raises(Stopped):
+        JobProgress(workspace, request.id)(4, 5)
 
 
 def test_a_folder_of_predictions_keeps_the_films_judged_before_it_was_stopped(workspace: Workspace, run: RunDir) -> None:

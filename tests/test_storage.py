@@ -292,7 +292,7 @@ def test_a_lock_refuses_a_second_handle_and_ends_with_its_holder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["a: " + "[" * 100_000, "- " * 100_000, "? " * 100_000, "- " * 399 + "[" * 5, "- " * 395 + "[" * 5]
+    "text", ["a: " + "[" * 100_000, "- " * 100_000, "? " * 100_000, "- " * 1999 + "[" * 5, "- " * 1990 + "[" * 5]
 )
 def test_yaml_that_nests_without_end_is_refused_and_never_ends_the_process(tmp_path, text):
     path = tmp_path / "deep.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,11 @@ import pytest
 from scipy import stats
 
 from make_runs import write_experiment, write_run
-from mammo_core.analysis.experiment_summary import summarise_experiment, write_experiment_summary
+from mammo_core.analysis.experiment_summary import (
+    summarise_experiment,
+    summarise_where_possible,
+    write_experiment_summary,
+)
 from mammo_core.analysis.finished import finished_runs
 from mammo_core.analysis.variance import describe, mean_curve
 from mammo_core.runs.history import history_frame
@@ -132,6 +137,16 @@ def test_an_experiment_without_a_finished_run_gets_no_summary(tmp_path):
     workspace = Workspace(tmp_path)
     write_run(workspace.experiment("e") / "seed_1", seed=1, state="running", epochs_run=1)
     assert write_experiment_summary(workspace, "e") == []
+
+
+def test_whatever_a_neighbour_holds_the_end_of_a_run_is_not_its_end(tmp_path, caplog):
+    workspace = Workspace(tmp_path)
+    for seed in (1, 2):
+        run = write_run(workspace.experiments / "e" / f"seed_{seed}", seed=seed, epochs=3, replicates=10)
+    text = run.summary_file.read_text()
+    run.summary_file.write_text(re.sub(r'"val_loss": [^,]+', '"val_loss": NaN', text))
+    summarise_where_possible(workspace, "e")
+    assert "could not be written" in caplog.text
 
 
 def test_made_runs_agree_with_themselves(tmp_path):

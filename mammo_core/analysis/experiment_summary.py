@@ -11,7 +11,6 @@ from mammo_core.analysis.finished import FinishedRun, differing_settings, finish
 from mammo_core.analysis.out_of_fold import pooled_metrics
 from mammo_core.analysis.variance import FEW_SEEDS, SD_DEFINITION, metric_names, metric_spread
 from mammo_core.config import SCHEMA_VERSION
-from mammo_core.errors import MammoError
 from mammo_core.runs.run_dir import RunDir, experiment_runs, is_readable
 from mammo_core.settings import RESEARCH_ONLY, Workspace
 from mammo_core.storage import lock_of, write_json
@@ -76,7 +75,7 @@ def summarise_where_possible(workspace: Workspace, experiment: str) -> None:
     """The same at the end of a run, which stands whatever its neighbours' files or the disk refuse; the log then says it."""
     try:
         write_experiment_summary(workspace, experiment)
-    except (MammoError, OSError):
+    except Exception:  # noqa: BLE001  whatever a neighbour's files hold, neither this run nor the queue may end of it
         log.exception("The summary of %s could not be written; the next run that ends there writes it", experiment)
 
 

@@ -36,18 +36,25 @@ def clear_cache(workspace: Workspace) -> int:
     """
     if not workspace.cache.is_dir():
         return 0
-    with _no_training(workspace), door_to_films(workspace), writing(workspace.cache.name):
-        at_work = next((request for request in queue.list_requests(workspace) if request.state == "running"), None)
-        if at_work is not None:
-            raise RunBusy(
-                f"'{at_work.title}' is running and may need the prepared films; expected no work. "
-                "Clear the cache when it has ended."
-            )
-        if are_read(workspace):
-            raise RunBusy(
-                "An evaluation or an embedding reads the prepared films; expected none. Clear the cache when it has ended."
-            )
-        return _erase(workspace)
+    with _no_training(workspace), writing(workspace.cache.name):
+        with door_to_films(workspace):
+            _refuse_if_needed(workspace)
+            place = _moved_aside(workspace)
+        if place is None:
+            return 0
+        freed = folder_size(place)
+        shutil.rmtree(place)
+        return freed
+
+
+def _refuse_if_needed(workspace: Workspace) -> None:
+    at_work = next((request for request in queue.list_requests(workspace) if request.state == "running"), None)
+    if at_work is not None:
+        raise RunBusy(
+            f"'{at_work.title}' is running and may need the prepared films; expected no work. Clear the cache when it has ended."
+        )
+    if are_read(workspace):
+        raise RunBusy("An evaluation or an embedding reads the prepared films; expected none. Clear the cache when it has ended.")
 
 
 @contextlib.contextmanager
@@ -64,20 +71,18 @@ def _no_training(workspace: Workspace) -> Iterator[None]:
         yield
 
 
-def _erase(workspace: Workspace) -> int:
-    """What goes is first moved aside, in an instant: work that begins meanwhile finds all films or none."""
+def _moved_aside(workspace: Workspace) -> Path | None:
+    """Where all that goes lies now. It takes an instant; work that begins then finds no film and makes those that it needs."""
     kept = {THUMBNAILS, uploads_folder(workspace).name}
     gone = [entry for entry in workspace.cache.iterdir() if entry.name not in kept and not _is_asked(entry)]
     if not gone:
-        return 0
+        return None
     place = workspace.cache / f"{CLEARED}{secrets.token_hex(4)}{LEFTOVER_SUFFIX}"
     place.mkdir()
     for entry in gone:
         with contextlib.suppress(FileNotFoundError):  # a writer's temporary file that has its name by now
             entry.rename(place / entry.name)
-    freed = folder_size(place)
-    shutil.rmtree(place)
-    return freed
+    return place
 
 
 def _is_asked(entry: Path) -> bool:

@@ -115,13 +115,15 @@ def _judge(workspace: Workspace, runs: Sequence[RunDir], say: Callable[[str], No
 
 def grey_value_baseline(workspace: Workspace, run: RunDir) -> float:
     """Test macro-AUC of a logistic regression on mean, SD, 10th and 90th percentile of the prepared films' breast pixels."""
+    from mammo_core.workflows.film_readers import reading_films
     from mammo_core.workflows.films import prepare_split
 
     config = run.config()
-    films = prepare_split(workspace, run, config, lambda done, total: None, ("train", "test"))
-    table: pd.DataFrame = films.table
-    pixels = (films.load(image_id) for image_id in table["image_id"])
-    features = np.stack([intensity_features(film[film > 0]) for film in pixels])
+    with reading_films(workspace):
+        films = prepare_split(workspace, run, config, lambda done, total: None, ("train", "test"))
+        table: pd.DataFrame = films.table
+        pixels = (films.load(image_id) for image_id in table["image_id"])
+        features = np.stack([intensity_features(film[film > 0]) for film in pixels])
     labels = [config.class_names.index(label) for label in table["label"]]
     return intensity_baseline(features, labels, table["patient_id"].tolist(), table["split"].tolist())
 

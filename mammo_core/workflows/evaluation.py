@@ -15,7 +15,7 @@ from mammo_core.settings import Workspace
 from mammo_core.storage import held
 from mammo_core.training.checkpoint import load_checkpoint
 from mammo_core.workflows.inference import predict_rows, run_rows
-from mammo_core.workflows.predictions import write_evaluation
+from mammo_core.workflows.predictions import keep_evaluation, metrics_of
 from mammo_core.workflows.slots import LOCK_SECONDS
 
 
@@ -54,15 +54,16 @@ def evaluate_run(workspace: Workspace, run: RunDir, on: str, progress: Callable[
                 f"The data set {on!r} is labelled {', '.join(dataset.class_names)}, but {run.id} tells apart "
                 f"{', '.join(run.config().class_names)}. Choose a data set with the same classes."
             )
+    table, epoch = predict_rows(workspace, run, dataset, rows, progress)
+    metrics = metrics_of(run, name, table, epoch)
     if on == "test":
         run.count_test_look(len(rows))
-    table, epoch = predict_rows(workspace, run, dataset, rows, progress)
     if on != "val":
-        return write_evaluation(run, name, table, epoch)
+        return keep_evaluation(run, name, table, metrics)
     with held(run.lock_file, LOCK_SECONDS, run.name, busy):  # whoever trains takes these files for its own
         if load_checkpoint(run.best_model).epoch != epoch:
             raise RunBusy(f"{run.id} was trained further while it was evaluated, and has newer results. Nothing was changed.")
-        return write_evaluation(run, name, table, epoch)
+        return keep_evaluation(run, name, table, metrics)
 
 
 def _rows_of_view(dataset: Dataset, view: str | None) -> pd.DataFrame:

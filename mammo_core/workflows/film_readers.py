@@ -25,9 +25,8 @@ WAIT_SECONDS = 10.0
 @contextlib.contextmanager
 def reading_films(workspace: Workspace) -> Iterator[None]:
     """Keep prepared films, those there and those that are made now, until the block ends."""
-    lock = lock_of(_folder(workspace) / f"{os.getpid()}_{secrets.token_hex(4)}.lock")
     with door_to_films(workspace), writing(workspace.cache.name):
-        _folder(workspace).mkdir(parents=True, exist_ok=True)
+        lock = lock_of(_folder(workspace) / f"{os.getpid()}_{secrets.token_hex(4)}.lock")
         lock.acquire(timeout=0)
     try:
         yield

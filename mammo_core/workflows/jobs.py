@@ -30,7 +30,7 @@ class JobProgress:
     Raises
     ------
     Stopped
-        A person asked that the work stops.
+        A person asked that the work stops; not where all is done, since the result may be written by then.
     """
 
     def __init__(self, workspace: Workspace, request_id: str) -> None:
@@ -41,7 +41,8 @@ class JobProgress:
         if done >= total or now - self._written_at >= PROGRESS_SECONDS:
             self._written_at = now
             said = {"message": message} if message else {}
-            if queue.update(self._workspace, self._id, done=done, total=total, **said).asked_to_stop is not None:
+            request = queue.update(self._workspace, self._id, done=done, total=total, **said)
+            if request.asked_to_stop is not None and done < total:
                 raise Stopped
 
 

@@ -37,10 +37,16 @@ def prediction_table(rows: pd.DataFrame, probabilities: npt.NDArray[np.float64],
 
 def write_evaluation(run: RunDir, on: str, table: pd.DataFrame, epoch: int, bootstrap: int = REPLICATES) -> MetricsFile:
     """Write ``<on>_predictions.csv`` and ``metrics/<on>_metrics.json`` of a run at ``epoch``; ``bootstrap`` 0: no intervals."""
+    return keep_evaluation(run, on, table, metrics_of(run, on, table, epoch, bootstrap))
+
+
+def keep_evaluation(run: RunDir, on: str, table: pd.DataFrame, metrics: MetricsFile) -> MetricsFile:
+    """The same with metrics that :func:`metrics_of` has worked out."""
     with writing(run.metrics_file(on).parent.name):
         run.metrics_file(on).parent.mkdir(exist_ok=True)
     write_table(run.predictions_file(on), table)
-    return _write_metrics(run, on, table, epoch, bootstrap)
+    write_json(run.metrics_file(on), metrics.to_json())
+    return metrics
 
 
 def forget_evaluations(run: RunDir, epoch: int) -> None:
@@ -62,12 +68,13 @@ def add_intervals(run: RunDir, on: str) -> None:
     """Work out the intervals of metrics that were written without them, from the predictions beside them."""
     table, metrics = run.predictions(on), run.metrics(on)
     if table is not None and metrics is not None:
-        _write_metrics(run, on, table, metrics.epoch, REPLICATES)
+        write_json(run.metrics_file(on), metrics_of(run, on, table, metrics.epoch).to_json())
 
 
-def _write_metrics(run: RunDir, on: str, table: pd.DataFrame, epoch: int, bootstrap: int) -> MetricsFile:
+def metrics_of(run: RunDir, on: str, table: pd.DataFrame, epoch: int, bootstrap: int = REPLICATES) -> MetricsFile:
+    """The metrics of a prediction table with their intervals; writes nothing."""
     config = run.config()
-    metrics = evaluate_predictions(
+    return evaluate_predictions(
         table,
         config.class_names,
         config.ordinal,
@@ -77,5 +84,3 @@ def _write_metrics(run: RunDir, on: str, table: pd.DataFrame, epoch: int, bootst
         on=on,
         validation=None if on == "val" else run.predictions("val"),  # thresholds are never chosen on the films they judge
     )
-    write_json(run.metrics_file(on), metrics.to_json())
-    return metrics

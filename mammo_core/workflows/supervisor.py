@@ -41,8 +41,8 @@ NICENESS = 10
 KILLED = 9
 """SIGKILL, which Windows does not name."""
 CLEAR_SECONDS = 3600.0
-STOP_SECONDS = 15.0
-"""After this long, work that was asked to stop and has not told how far it is since is ended: it may wait for a slow network."""
+STOP_SECONDS = 45.0
+"""After this long, work that was asked to stop and goes on is ended: it may wait for a slow network. One film may take 30 s."""
 
 _supervisors: dict[str, Supervisor] = {}
 _registry_lock = threading.Lock()
@@ -212,11 +212,13 @@ class Supervisor(threading.Thread):
     # ---- ending -------------------------------------------------------------------------------------------------------
 
     def _end_deaf(self, requests: list[Request]) -> None:
-        asked = {request.id: request.asked_to_stop for request in requests}
-        for child in self._children:
-            since = asked.get(child.request.id)
-            if since is not None and time.time() - since > STOP_SECONDS:
-                child.process.kill()  # as safe as a power cut, and heard by a process that is held
+        mine = {child.request.id for child in self._children}
+        for request in requests:
+            since, pid = request.asked_to_stop, request.pid
+            if request.state != "running" or since is None or pid is None or time.time() - since < STOP_SECONDS:
+                continue
+            if request.id in mine or self._still_runs(request):
+                _end_with_children(pid)
 
     def _reap(self) -> None:
         _left_behind[:] = [process for process in _left_behind if process.poll() is None]
@@ -259,6 +261,16 @@ class Supervisor(threading.Thread):
 
             summarise_where_possible(self._workspace, run.experiment)
         return ("failed" if status.state == "failed" else "done"), status.message
+
+
+def _end_with_children(pid: int) -> None:
+    """Kill a child of :func:`start_child` and all of its own: as safe as a power cut, and heard by a process that is held."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for process in (*psutil.Process(pid).children(recursive=True), psutil.Process(pid)):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 def _some_process_has(argument: str) -> bool:

@@ -72,7 +72,7 @@ def train(workspace: Workspace, run: RunDir, ranks: Ranks | None = None, slot: P
 def _is_finished(run: RunDir) -> bool:
     try:
         finished = run.state() == "finished"
-    except MammoError:  # its state cannot be read: training tells that where it is looked for
+    except (MammoError, OSError):  # its state cannot be read: training tells that where it is looked for
         return False
     if finished:
         log.info("%s is finished; nothing is left to do.", run.id)
