@@ -16,8 +16,9 @@ from mammo_core.runs.run_dir import RunDir
 from mammo_core.settings import Workspace, open_workspace
 from mammo_core.storage import lock_of
 from mammo_core.workflows import supervisor as supervising
+from mammo_core.workflows.child_processes import describe_exit
 from mammo_core.workflows.launch import LaunchPlan, launch, resume_runs
-from mammo_core.workflows.supervisor import POLL_SECONDS, Supervisor, describe_exit
+from mammo_core.workflows.supervisor import POLL_SECONDS, Supervisor
 
 SETTINGS = {
     "arch": "test_resnet",

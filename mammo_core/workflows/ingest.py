@@ -44,7 +44,7 @@ from mammo_core.data.sandbox import DecodePool, FilmSummary, Job
 from mammo_core.data.splits import import_split, save_split
 from mammo_core.errors import DataError, DiskFull, FilmUnreadable, NameNotAllowed, SplitError
 from mammo_core.settings import Workspace, physical_cores
-from mammo_core.storage import lock_of, new_folder, write_json, write_table, writing
+from mammo_core.storage import held, new_folder, write_json, write_table, writing
 from mammo_core.workflows.ingest_record import Findings, record_of
 from mammo_core.workflows.lesion_outlines import OutlineReading, boxes_of, join_outlines
 
@@ -87,13 +87,9 @@ def import_dataset(
     """
     target = workspace.dataset(name)
     workspace.datasets.mkdir(parents=True, exist_ok=True)
-    lock = lock_of(workspace.datasets / f".{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except TimeoutError as error:
-        raise DataError(f"An import under the name {name!r} is running; wait for it or choose another name.") from error
     thumbnails = thumbnail_path(workspace, name, "any").parent
-    try:
+    busy = DataError(f"An import under the name {name!r} is running; wait for it or choose another name.")
+    with held(workspace.datasets / f".{name}.lock", 0.0, name, busy):
         if target.exists():
             raise DataError(f"There already is a data set {name!r}, and nothing is overwritten; choose another name.")
         try:
@@ -102,8 +98,6 @@ def import_dataset(
         except BaseException:
             shutil.rmtree(thumbnails, ignore_errors=True)
             raise
-    finally:
-        lock.release()
     dataset = load_dataset(workspace, name)
     return _take_over_split(workspace, dataset) if plan.brings_split else dataset
 

@@ -32,13 +32,11 @@ from mammo_core.errors import ConfigError, CorruptRunFile, MammoError, OutOfMemo
 from mammo_core.reading import read_json
 from mammo_core.settings import Workspace, physical_cores
 from mammo_core.storage import write_json
+from mammo_core.workflows.child_processes import KILLED, start_child
 from mammo_core.workflows.slots import graphics_cards, slots_of
-from mammo_core.workflows.supervisor import start_child
 
 TIMEOUT_SECONDS = 180.0
 """For slow settings one step may take a minute; beyond this nothing is waited for."""
-KILLED = 9
-"""The signal with which a system without memory ends programs; Windows has no name for it."""
 LOOK_SECONDS = 0.5
 BUSY_PERCENT = 30.0
 """Of all cores: with more work than this beside it, a step takes visibly longer."""

@@ -8,10 +8,7 @@ it. A child lives on when the server ends, and is met again by its run's lock.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -24,9 +21,10 @@ from mammo_core.errors import MammoError
 from mammo_core.runs import queue
 from mammo_core.runs.run_dir import find_run
 from mammo_core.runs.schema import LIVE_STATES, Request
-from mammo_core.settings import HOME_VARIABLE, PROJECT_ROOT, Workspace, physical_cores
+from mammo_core.settings import Workspace
 from mammo_core.storage import is_locked, lock_of
-from mammo_core.workflows.exit_codes import BUSY, DISK_FULL, DONE
+from mammo_core.workflows.child_processes import describe_exit, end_with_children, some_process_has, start_child
+from mammo_core.workflows.exit_codes import BUSY, DONE
 from mammo_core.workflows.housekeeping import remove_leftovers
 from mammo_core.workflows.slots import slots_of
 
@@ -35,11 +33,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 TROUBLE_SECONDS = 5.0
 """Wait after a round that failed (a full disk): nobody needs two entries a second in the log."""
-NICENESS = 10
-"""Pages go before training; see bench/pages.py for what a rerun costs while a child trains."""
 
-KILLED = 9
-"""SIGKILL, which Windows does not name."""
 CLEAR_SECONDS = 3600.0
 STOP_SECONDS = 45.0
 """After this long, work that was asked to stop and goes on is ended: it may wait for a slow network. One film may take 30 s."""
@@ -148,7 +142,7 @@ class Supervisor(threading.Thread):
                 return True
             mark = str(run.path)
         if request.pid is None:  # the server was killed between starting the child and noting its number
-            return _some_process_has(mark)
+            return some_process_has(mark)
         import psutil  # only here: the first page must not wait for it
 
         try:
@@ -218,7 +212,7 @@ class Supervisor(threading.Thread):
             if request.state != "running" or since is None or pid is None or time.time() - since < STOP_SECONDS:
                 continue
             if request.id in mine or self._still_runs(request):
-                _end_with_children(pid)
+                end_with_children(pid)
 
     def _reap(self) -> None:
         _left_behind[:] = [process for process in _left_behind if process.poll() is None]
@@ -261,68 +255,3 @@ class Supervisor(threading.Thread):
 
             summarise_where_possible(self._workspace, run.experiment)
         return ("failed" if status.state == "failed" else "done"), status.message
-
-
-def _end_with_children(pid: int) -> None:
-    """Kill a child of :func:`start_child` and all of its own: as safe as a power cut, and heard by a process that is held."""
-    import psutil
-
-    with contextlib.suppress(psutil.Error):
-        for process in (*psutil.Process(pid).children(recursive=True), psutil.Process(pid)):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-
-
-def _some_process_has(argument: str) -> bool:
-    """Whether any process of this machine was started with this argument."""
-    import psutil
-
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if argument in process.cmdline():
-                return True
-    return False
-
-
-def start_child(command: list[str], workspace: Workspace) -> subprocess.Popen[bytes]:
-    """Start a job in a process group of its own, at low priority, with capped threads; its output goes to a log file."""
-    threads = str(physical_cores())
-    environment = {**os.environ, HOME_VARIABLE: str(workspace.home), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    # Idle OpenMP threads otherwise spin, which starves the pages (and the training itself) when the cores are shared.
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")]))
-    with (workspace.queue / "jobs.log").open("ab") as output:
-        return subprocess.Popen(
-            _nice(command),
-            cwd=workspace.home,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=os.name != "nt",
-            creationflags=_windows_flags() if os.name == "nt" else 0,
-        )
-
-
-def _windows_flags() -> int:
-    """Low priority, and a group that Ctrl-C in the app's window does not reach."""
-    return getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
-
-
-def _nice(command: list[str]) -> list[str]:
-    """Prefix with nice(1) where there is one: ``preexec_fn`` is not safe in a process with threads."""
-    nice = shutil.which("nice")
-    return [nice, "-n", str(NICENESS), *command] if nice else command
-
-
-def describe_exit(code: int | None) -> str:
-    """One sentence on a child that ended without a word of its own."""
-    if code is None:
-        return "The program that worked on this ended while the app was closed. Resume it, or start it again."
-    if code == -KILLED:
-        return "The process was killed (signal 9), most often because memory ran out. Lower the batch or image size, then resume."
-    if code == DISK_FULL:
-        return "The disk is full, or the workspace cannot be written. What was kept before is unharmed: make room, then resume."
-    if code < 0:
-        return f"The process died of signal {-code}. Resume it; if that happens again, the log in the queue folder says more."
-    return f"The process ended with exit code {code}. The log in the queue folder says more; resume it or start it again."

@@ -43,12 +43,12 @@ def follow_request(request: Request) -> None:
 
 def _draw_job(request: Request) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        draw_job_progress(request)
+        _draw_progress(request)
         if request.kind not in queue.TRAINING_KINDS:  # those are stopped where their run is shown
             _draw_stop(request)
 
 
-def draw_job_progress(request: Request) -> None:
+def _draw_progress(request: Request) -> None:
     """The bar with items done of items in all, or what is known before that."""
     share = job_progress(request)
     if request.state == "waiting":
